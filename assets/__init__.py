@@ -1,0 +1,1 @@
+"""Dagster assets: thin, one module per step of the graph."""

@@ -1,0 +1,1 @@
+"""Decode, resample, measure and write audio; no Dagster here."""

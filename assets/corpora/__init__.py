@@ -1,0 +1,1 @@
+"""Readers of corpus layouts; no Dagster here."""

@@ -1,0 +1,1 @@
+"""Sample corpora for the demo, spoken by eSpeak NG on the spot."""

@@ -1,0 +1,1 @@
+"""The MCTP language model, its decoding, and audio tokenizers; torch only."""

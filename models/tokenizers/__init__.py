@@ -1,0 +1,1 @@
+"""Audio tokenizers behind one interface."""

@@ -1,0 +1,1 @@
+"""Programs that run on GPUs: packing, training, evaluation, latency, registration."""

@@ -1,0 +1,160 @@
+"""What a program is told to do: one JSON file per launch, typed, with unknown keys refused.
+
+A program is started as ``python -m training_jobs.<program> JOB.json`` and leaves its figures in
+``<output_dir>/result.json``, written last and atomically: the file's presence says that the job is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from training_jobs.profile import (
+    AudioTokenizerSettings,
+    BaseModelSettings,
+    BenchmarkSettings,
+    EvaluationSettings,
+    MixtureItem,
+)
+from training_jobs.spec import ConfigurationError, StageSpec, Strict, explain
+
+RESULT_FILE = "result.json"
+
+
+class Tracking(Strict):
+    """Where experiments are kept, and what every MLflow run is tagged with (DESIGN §7)."""
+
+    uri: str
+    artifact_root: str
+    tags: dict[str, str] = Field(description="profile, Dagster run id, git commit, data and tokenizer digest")
+
+
+class FitTokenizerJob(Strict):
+    """Train the audio tokenizer on the training split; output: ``<output_dir>/tokenizer/``."""
+
+    lake: str
+    settings: AudioTokenizerSettings
+    output_dir: Path
+
+
+class TokenizeJob(Strict):
+    """Encode the accepted audio of ``corpora`` into the table ``audio_tokens``."""
+
+    lake: str
+    tokenizer_dir: Path
+    corpora: list[str]
+    output_dir: Path
+
+
+class BaseModelJob(Strict):
+    """Make or check the model that stage 1 starts from, its vocabulary extended; output: ``<output_dir>/model/``."""
+
+    settings: BaseModelSettings
+    audio_codes: int
+    seed: int
+    output_dir: Path
+
+
+class PackJob(Strict):
+    """Pack one mixture's rows; output: ``<output_dir>/*.npy`` and ``plan.json``."""
+
+    lake: str
+    model_dir: Path = Field(description="for its text tokenizer")
+    tokenizer_digest: str
+    mixture: list[MixtureItem]
+    ratio: tuple[int, ...]
+    sequence_length: int
+    seed: int
+    output_dir: Path
+
+
+class TrainJob(Strict):
+    """Train one stage; output: ``<output_dir>/model/`` (weights, config, text tokenizer)."""
+
+    spec: StageSpec
+    start_dir: Path
+    packs_dir: Path
+    output_dir: Path
+    tracking: Tracking
+
+
+class EvaluateJob(Strict):
+    """Score a checkpoint on the held-out rows; output: ``<output_dir>/rows.parquet`` and ``scores.parquet``."""
+
+    lake: str
+    model_dir: Path
+    tokenizer_dir: Path
+    ratio: tuple[int, ...]
+    settings: EvaluationSettings
+    seed: int
+    output_dir: Path
+    tracking: Tracking
+
+
+class BenchmarkJob(Strict):
+    """Measure the latency of every decode mode; output: ``<output_dir>/latency.json``."""
+
+    lake: str
+    model_dir: Path
+    tokenizer_dir: Path
+    settings: BenchmarkSettings
+    output_dir: Path
+    tracking: Tracking
+
+
+class RegisterJob(Strict):
+    """Register a checkpoint with its scores, and promote it if the gate holds."""
+
+    model_dir: Path
+    tokenizer_dir: Path
+    evaluation_dir: Path
+    benchmark_dir: Path
+    output_dir: Path
+    tracking: Tracking
+
+
+JobT = TypeVar("JobT", bound=Strict)
+
+
+def write_job(job: Strict, path: Path) -> Path:
+    """Write the job where its program will read it."""
+    _write_text(path, job.model_dump_json(indent=1))
+    return path
+
+
+def read_job(kind: type[JobT], path: Path) -> JobT:
+    """Read a job file.
+
+    Raises:
+        ConfigurationError: naming the file, the entry and the value.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {explain(error)}") from error
+
+
+def write_result(output_dir: Path, result: dict[str, Any]) -> None:
+    """Say that the job is done, and what came out."""
+    _write_text(output_dir / RESULT_FILE, json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def read_result(output_dir: Path) -> dict[str, Any] | None:
+    """The result of a finished job; ``None`` where it has not finished."""
+    path = output_dir / RESULT_FILE
+    if not path.is_file():
+        return None
+    value = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(value, dict)
+    return value
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,112 @@
+"""Profiles: the sizes in which the same graph runs, from a laptop (``tiny``) to a cluster (``7b``)."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from training_jobs.spec import ConfigurationError, ProfileName, Strict, explain
+from validation.schemas import Task
+
+
+class TinyBackbone(Strict):
+    """Sizes of a base model that is made on the spot, with random weights and a byte-level tokenizer."""
+
+    hidden_size: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    attention_heads: int = Field(gt=0)
+    key_value_heads: int = Field(gt=0)
+    max_position_embeddings: int = Field(gt=0)
+
+
+class BaseModelSettings(Strict):
+    """Where stage 1 starts: a directory in Hugging Face's format, or sizes to make one from."""
+
+    directory: str | None = Field(default=None, description="may name an environment variable as ${NAME}")
+    make: TinyBackbone | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> BaseModelSettings:
+        if (self.directory is None) == (self.make is None):
+            raise ValueError("give either 'directory' or 'make'")
+        return self
+
+
+class AudioTokenizerSettings(Strict):
+    """The ``mel_kmeans`` tokenizer's size and how it is trained."""
+
+    kind: Literal["mel_kmeans"]
+    codes: int = Field(ge=2, le=16_384)
+    max_training_seconds: float = Field(gt=0, description="audio drawn at random from the training split")
+    iterations: int = Field(gt=0)
+    seed: int
+
+
+class MixtureItem(Strict):
+    """How often the rows of one task (and corpus, where given) are seen in one pass; 0.5 takes half of them."""
+
+    task: Task
+    corpus: str | None = None
+    ratio: float = Field(gt=0)
+
+
+class EvaluationSettings(Strict):
+    """How much is evaluated."""
+
+    max_rows_per_slice: int = Field(gt=0, description="held-out rows per task, language and speaker group")
+    max_new_tokens: int = Field(gt=0)
+
+
+class BenchmarkSettings(Strict):
+    """How latency is measured."""
+
+    prompt_tokens: int = Field(gt=0)
+    new_tokens: int = Field(gt=0)
+    repeats: int = Field(gt=1)
+    warmup: int = Field(gt=0)
+
+
+class Profile(Strict):
+    """Everything that has a size, except the stages' hyper-parameters."""
+
+    name: ProfileName
+    base_model: BaseModelSettings
+    audio_tokenizer: AudioTokenizerSettings
+    mixtures: dict[str, list[MixtureItem]]
+    evaluation: EvaluationSettings
+    benchmark: BenchmarkSettings
+
+
+def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
+    """The profile ``name`` from ``profiles/<name>.yaml``.
+
+    Raises:
+        ConfigurationError: for an unknown key or a value out of range, naming the file.
+    """
+    path = (folder or Path(str(files("training_jobs") / "profiles"))) / f"{name}.yaml"
+    try:
+        return Profile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {explain(error)}") from error
+
+
+def base_model_directory(settings: BaseModelSettings) -> Path:
+    """The published base model's directory, environment variables filled in.
+
+    Raises:
+        ConfigurationError: if it is not a directory with a ``config.json``.
+    """
+    assert settings.directory is not None
+    directory = Path(os.path.expandvars(settings.directory))
+    if not (directory / "config.json").is_file():
+        raise ConfigurationError(
+            f"base_model.directory {settings.directory!r} is {str(directory)!r}, which has no config.json; "
+            "set the variable to a directory that holds Qwen2.5-7B-Instruct"
+        )
+    return directory

@@ -1,0 +1,97 @@
+"""Stage specs: every hyper-parameter of a training stage, once, with the profiles' sizes over the 7b values."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Stage = Literal["text_audio_alignment", "single_mctp", "multi_mctp", "sft"]
+ProfileName = Literal["tiny", "7b"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
+
+
+class ConfigurationError(ValueError):
+    """A configuration file that says something that is not allowed; names the file, the entry and the value."""
+
+
+class Strict(BaseModel):
+    """Base of everything that is configured: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageSpec(Strict):
+    """Hyper-parameters of one stage (DESIGN §5)."""
+
+    stage: Stage
+    starts_from: Literal["base_model"] | Stage
+    mctp_modules: int = Field(ge=0, le=32)
+    trainable: Literal["all", "mctp"]
+    learning_rate: float = Field(gt=0)
+    mctp_learning_rate_factor: float = Field(default=1.0, gt=0)
+    weight_decay: float = Field(ge=0)
+    steps: int = Field(gt=0)
+    sequence_length: int = Field(ge=64, description="tokens of one packed row")
+    micro_batch: int = Field(gt=0, description="packed rows per rank and forward pass")
+    gradient_accumulation: int = Field(gt=0)
+    adam_beta1: float = Field(gt=0, lt=1)
+    adam_beta2: float = Field(gt=0, lt=1)
+    adam_epsilon: float = Field(gt=0)
+    clip: float = Field(gt=0, description="largest norm of the gradient")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps")
+    final_learning_rate_share: float = Field(ge=0, le=1, description="of the peak, at the end of the cosine")
+    mtp_loss_weight: float = Field(ge=0)
+    gradient_checkpointing: bool
+    zero_stage: Literal[1, 2]
+    precision: Literal["auto", "float32", "bfloat16"]
+    seed: int
+    checkpoints: int = Field(gt=0, description="how many times to save, evenly spaced")
+    keep_checkpoints: int = Field(gt=0)
+    ratio: tuple[int, ...] = Field(description="text and audio counts in turn, of the interleaving")
+    mixture: str = Field(description="name of the profile's mixture")
+    processes: Literal["auto"] | int = Field(description="auto: one per GPU; two where there is none")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StageSpec:
+        if self.mctp_modules == 0 and self.trainable == "mctp":
+            raise ValueError(f"stage {self.stage} trains MCTP modules only, but mctp_modules is 0")
+        if len(self.ratio) < 2 or len(self.ratio) % 2 or min(self.ratio) < 1:
+            raise ValueError(f"ratio {list(self.ratio)} of stage {self.stage} must be pairs of counts of at least 1")
+        return self
+
+
+def _stage_files() -> Path:
+    return Path(str(files("training_jobs") / "stages"))
+
+
+def load_stage(stage: Stage, profile: ProfileName, folder: Path | None = None) -> StageSpec:
+    """The spec of ``stage``: its 7b values with the profile's own over them.
+
+    Raises:
+        ConfigurationError: for an unknown key, profile or value out of range, naming the file.
+    """
+    path = (folder or _stage_files()) / f"{stage}.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    profiles: dict[str, dict[str, Any]] = document.pop("profiles", {})
+    unknown = sorted(set(profiles) - set(PROFILES))
+    if unknown:
+        raise ConfigurationError(f"{path}: unknown profiles {unknown}; there are {list(PROFILES)}")
+    try:
+        return StageSpec.model_validate(document | profiles.get(profile, {}))
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}, profile {profile}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """One line per fault of a pydantic error: entry, value, and what is allowed."""
+    lines = []
+    for fault in error.errors():
+        entry = ".".join(str(part) for part in fault["loc"]) or "(whole)"
+        value = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
+        lines.append(f"{entry}: {fault['msg']}{value}")
+    return "; ".join(lines)

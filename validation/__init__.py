@@ -1,0 +1,1 @@
+"""Data contracts: the lake, table schemas, signal measures, thresholds and the ledger."""
