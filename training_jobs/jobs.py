@@ -37,6 +37,7 @@ class FitTokenizerJob(Strict):
     """Train the audio tokenizer on the training split; output: ``<output_dir>/tokenizer/``."""
 
     lake: str
+    corpora: list[str]
     settings: AudioTokenizerSettings
     output_dir: Path
 
@@ -63,6 +64,7 @@ class PackJob(Strict):
     """Pack one mixture's rows; output: ``<output_dir>/*.npy`` and ``plan.json``."""
 
     lake: str
+    corpora: list[str]
     model_dir: Path = Field(description="for its text tokenizer")
     tokenizer_digest: str
     mixture: list[MixtureItem]
@@ -86,6 +88,7 @@ class EvaluateJob(Strict):
     """Score a checkpoint on the held-out rows; output: ``<output_dir>/rows.parquet`` and ``scores.parquet``."""
 
     lake: str
+    corpora: list[str]
     model_dir: Path
     tokenizer_dir: Path
     ratio: tuple[int, ...]
@@ -99,8 +102,10 @@ class BenchmarkJob(Strict):
     """Measure the latency of every decode mode; output: ``<output_dir>/latency.json``."""
 
     lake: str
+    corpora: list[str]
     model_dir: Path
     tokenizer_dir: Path
+    ratio: tuple[int, ...]
     settings: BenchmarkSettings
     output_dir: Path
     tracking: Tracking

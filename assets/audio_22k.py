@@ -1,0 +1,32 @@
+"""``audio_22k``: every recording as mono 22,050 Hz PCM16, content-addressed."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from assets.audio.resample import make_audio_22k
+from assets.per_corpus import run_step, totals
+from assets.workspace import Workspace
+
+
+def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset, partitioned by corpus."""
+
+    @dg.asset(
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=["raw_utterances"],
+        group_name="data",
+        kinds={"parquet", "wav"},
+        description="Mono 22.05 kHz PCM16 WAV files (the decoder's rate) and their table.",
+    )
+    def audio_22k(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+        workers = len(os.sched_getaffinity(0))
+        outcomes = run_step(
+            context, lambda corpus: make_audio_22k(workspace.corpus(corpus), workspace.lake, workers=workers)
+        )
+        return dg.MaterializeResult(metadata=totals(outcomes))
+
+    return audio_22k

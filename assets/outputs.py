@@ -1,0 +1,84 @@
+"""Where a training asset's present output lies, and from what it was made.
+
+Outputs are directories named after the digest of their inputs; a pointer per asset, replaced atomically, says
+which of them is the present one. A run killed half-way finds its own directory again and goes on in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from training_jobs.jobs import read_result
+from validation.digests import digest_value
+
+
+class MissingOutputError(ValueError):
+    """An asset is needed that has never been materialised."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One finished output of an asset."""
+
+    asset: str
+    inputs: str
+    directory: str
+
+    @property
+    def path(self) -> Path:
+        """The output's directory."""
+        return Path(self.directory)
+
+
+class Outputs:
+    """The pointers below one profile's training directory."""
+
+    def __init__(self, training_dir: Path) -> None:
+        self._training_dir = training_dir
+
+    def directory(self, asset: str, inputs: str) -> Path:
+        """Where the output made from ``inputs`` lies, finished or not."""
+        return self._training_dir / asset / inputs[:16]
+
+    def is_done(self, asset: str, inputs: str) -> bool:
+        """Whether that output was finished."""
+        return read_result(self.directory(asset, inputs)) is not None
+
+    def publish(self, asset: str, inputs: str, pointer: str | None = None) -> Output:
+        """Make the finished output the present one, under the asset's name or the pointer's."""
+        directory = self.directory(asset, inputs)
+        assert read_result(directory) is not None, directory
+        output = Output(asset, inputs, str(directory))
+        path = self._pointer(pointer or asset)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(asdict(output), indent=1), encoding="utf-8")
+        temporary.replace(path)
+        return output
+
+    def find(self, asset: str) -> Output | None:
+        """The present output, if there is one."""
+        path = self._pointer(asset)
+        return Output(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def present(self, asset: str) -> Output:
+        """The present output.
+
+        Raises:
+            MissingOutputError: if the asset was never materialised.
+        """
+        output = self.find(asset)
+        if output is None:
+            raise MissingOutputError(f"{asset} has not been materialised in {self._training_dir}: materialise it first")
+        return output
+
+    def _pointer(self, asset: str) -> Path:
+        return self._training_dir / "present" / f"{asset}.json"
+
+
+def inputs_digest(recipe: int, **parts: object) -> str:
+    """Digest of everything an output depends on; ``recipe`` is raised when a step's own code changes meaning."""
+    return digest_value({"recipe": recipe, **parts})

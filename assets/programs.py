@@ -1,0 +1,97 @@
+"""Starts the programs of ``training_jobs`` through Dagster Pipes, and turns their results into materialisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_pipes import DagsterPipesError
+
+from assets.outputs import Outputs
+from training_jobs.jobs import read_result, write_job
+from training_jobs.spec import Strict
+
+Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
+METADATA_FILE = "metadata.json"
+_TAIL_LINES = 40
+
+
+def launch(
+    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, command: list[str], log: Path
+) -> None:
+    """Run ``command`` to its end, its output in the run's log and in ``log``.
+
+    Raises:
+        dagster.Failure: with the program's own last lines.
+    """
+    context.log.info(f"starting {' '.join(command)}")
+    try:
+        pipes.run(context=context.op_execution_context, command=command)
+    except dg.DagsterExecutionInterruptedError:
+        raise
+    except (dg.DagsterError, DagsterPipesError) as error:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        tail = "\n".join(lines[-_TAIL_LINES:]) or str(error)
+        raise dg.Failure(
+            description=f"{context.asset_key.to_user_string()} failed; its program's last lines:\n{tail}",
+            metadata={"log": dg.MetadataValue.path(log)},
+            allow_retries=False,
+        ) from error
+
+
+def materialize_by_program(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    outputs: Outputs,
+    inputs: str,
+    make_command: Callable[[Path, Path], list[str]],
+    make_job: Callable[[Path], Strict],
+) -> dict[str, Any]:
+    """Let a program make the asset's output from ``inputs``, unless that very output is there already.
+
+    Args:
+        make_command: from the job's file and the log's file to the command.
+        make_job: from the output directory to the job.
+
+    Returns:
+        The metadata to show with the materialisation.
+    """
+    asset = context.asset_key.to_user_string()
+    directory = outputs.directory(asset, inputs)
+    recomputed = not outputs.is_done(asset, inputs)
+    if recomputed:
+        job_file = write_job(make_job(directory), directory / "job.json")
+        log = directory / "log.txt"
+        launch(context, pipes, make_command(job_file, log), log)
+        if not outputs.is_done(asset, inputs):
+            raise dg.Failure(description=f"{asset}: its program ended without writing a result in {directory}")
+    else:
+        context.log.info(f"{asset} is up to date ({directory})")
+    outputs.publish(asset, inputs)
+    return {
+        **read_metadata(directory),
+        "recomputed": recomputed,
+        "inputs": inputs,
+        "output": dg.MetadataValue.path(directory),
+    }
+
+
+def read_metadata(directory: Path) -> dict[str, Any]:
+    """What the program left for people to see: scalars of its result, and its markdown.
+
+    A value of the result is shown as it is when it is a number or a short text; keys ending in ``_markdown`` are
+    rendered.
+    """
+    result = read_result(directory)
+    assert result is not None, directory
+    shown: dict[str, Any] = {}
+    for key, value in result.items():
+        if key.endswith("_markdown"):
+            shown[key.removesuffix("_markdown")] = dg.MetadataValue.md(value)
+        elif isinstance(value, bool | int | float | str):
+            shown[key] = value
+        elif isinstance(value, dict | list) and len(str(value)) < 4_000:
+            shown[key] = dg.MetadataValue.json(value)
+    return shown

@@ -1,0 +1,26 @@
+"""``raw_utterances``: what each corpus says it has."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.corpora.ingest import ingest
+from assets.per_corpus import run_step, totals
+from assets.workspace import Workspace
+
+
+def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset, partitioned by corpus."""
+
+    @dg.asset(
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="data",
+        kinds={"parquet", "polars"},
+        description="One row per utterance as the corpus states it: id, split, speaker, text, source file and digest.",
+    )
+    def raw_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+        outcomes = run_step(context, lambda corpus: ingest(workspace.corpus(corpus), workspace.lake))
+        return dg.MaterializeResult(metadata=totals(outcomes))
+
+    return raw_utterances

@@ -1,0 +1,52 @@
+"""``speech_tokenizer``: the codebook, trained on the training split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from assets.data_digests import training_audio_digest
+from assets.outputs import Output, Outputs, inputs_digest
+from assets.programs import Pipes, materialize_by_program
+from assets.workspace import Workspace
+from training_jobs.jobs import FitTokenizerJob, read_result
+from training_jobs.launch import program_command
+
+RECIPE = 1
+
+
+def tokenizer_of(output: Output) -> tuple[Path, str]:
+    """Directory and digest of the present tokenizer."""
+    result = read_result(output.path)
+    assert result is not None, output
+    return output.path / "tokenizer", str(result["tokenizer_digest"])
+
+
+def build() -> dg.AssetsDefinition:
+    """The asset."""
+
+    @dg.asset(
+        deps=["accepted_utterances"],
+        group_name="data",
+        kinds={"python", "scikitlearn"},
+        description="The audio tokenizer (12.5 tokens per second), trained on the training split's log-mel patches.",
+    )
+    def speech_tokenizer(
+        context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
+    ) -> dg.MaterializeResult[None]:
+        settings = workspace.profile.audio_tokenizer
+        audio = training_audio_digest(workspace.lake, workspace.corpus_names)
+        metadata = materialize_by_program(
+            context,
+            pipes,
+            Outputs(workspace.training_dir),
+            inputs_digest(RECIPE, settings=settings.model_dump(), audio=audio),
+            lambda job, log: program_command("fit_tokenizer", job, log),
+            lambda directory: FitTokenizerJob(
+                lake=workspace.lake_root, corpora=workspace.corpus_names, settings=settings, output_dir=directory
+            ),
+        )
+        return dg.MaterializeResult(metadata=metadata)
+
+    return speech_tokenizer
