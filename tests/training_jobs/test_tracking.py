@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training_jobs.jobs import Tracking
+from training_jobs.tracking import TrackedRun, tracked_run
+from training_jobs.tracking_store import EXPERIMENTS, connect, prepare_store
+
+_PREPARE = """
+import sys
+from pathlib import Path
+from training_jobs.jobs import Tracking
+from training_jobs.tracking_store import prepare_store
+prepare_store(Tracking.model_validate_json(Path(sys.argv[1]).read_bytes()))
+"""
+
+_WAIT_IN_A_RUN = """
+import signal, sys
+from pathlib import Path
+from training_jobs.jobs import Tracking
+from training_jobs.tracking import tracked_run
+tracking = Tracking.model_validate_json(Path(sys.argv[1]).read_bytes())
+with tracked_run(tracking, "voxline/training", "sft", {"steps": 3}, resume_key="sft-1") as run:
+    run.metric("loss", 4.0, 1)
+    print(run.run_id, flush=True)
+    while True:
+        signal.sigtimedwait([], 0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """A store of this module's own: its migrations take seconds, so the tests share it."""
+    home = tmp_path_factory.mktemp("mlflow")
+    tracking = Tracking(
+        uri=f"sqlite:///{home / 'mlflow.db'}", artifact_root=str(home / "artifacts"), tags={"profile": "tiny"}
+    )
+    prepare_store(tracking)
+    return tracking
+
+
+def _status(tracking: Tracking, run: TrackedRun) -> str:
+    return str(connect(tracking).get_run(run.run_id).info.status)
+
+
+def test_metrics_params_tags_and_artifacts_arrive(tracking: Tracking) -> None:
+    with tracked_run(tracking, "voxline/training", "stage", {"steps": 2}) as run:
+        for step in range(1, 2503):
+            run.metrics({"loss": 1.0 / step, "tokens_per_second": 10.0}, step)
+        run.text("| a |", "table.md")
+    client = connect(tracking)
+    stored = client.get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params == {"steps": "2"}
+    assert stored.data.tags["profile"] == "tiny"
+    assert len(client.get_metric_history(run.run_id, "loss")) == 2502
+    assert stored.data.metrics["tokens_per_second"] == 10.0
+    assert [entry.path for entry in client.list_artifacts(run.run_id)] == ["table.md"]
+    assert Path(tracking.artifact_root, "voxline-training", run.run_id, "artifacts", "table.md").is_file()
+
+
+def test_an_error_ends_the_run_as_failed_and_keeps_its_metrics(tracking: Tracking) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        tracked_run(tracking, "voxline/training", "stage", {}) as run,
+    ):
+        run.metric("loss", 2.5, 7)
+        raise ZeroDivisionError
+    assert _status(tracking, run) == "FAILED"
+    assert connect(tracking).get_run(run.run_id).data.metrics == {"loss": 2.5}
+
+
+def test_an_unfinished_run_with_the_same_key_and_settings_is_continued(tracking: Tracking) -> None:
+    def work(steps: int, fails: bool) -> TrackedRun:
+        with tracked_run(tracking, "voxline/training", "stage", {"steps": steps}, resume_key="k") as run:
+            run.metric("loss", 1.0, steps)
+            if fails:
+                raise RuntimeError
+        return run
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            work(5, fails=True)
+    client = connect(tracking)
+    experiment = client.get_experiment_by_name("voxline/training")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], filter_string="tags.`voxline.resume_key` = 'k'")
+    assert len(runs) == 1
+    other = work(6, fails=False)
+    assert not other.resumed
+    last = work(5, fails=False)
+    assert last.resumed
+    assert last.run_id == runs[0].info.run_id
+    assert not work(5, fails=False).resumed  # finished work is not reopened
+
+
+def test_a_deleted_experiment_comes_back(tracking: Tracking) -> None:
+    client = connect(tracking)
+    experiment = client.get_experiment_by_name("voxline/latency")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with tracked_run(tracking, "voxline/latency", "latency", {}) as run:
+        pass
+    assert _status(tracking, run) == "FINISHED"
+
+
+def test_a_terminated_process_leaves_its_run_killed_and_the_next_one_continues_it(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    told = tmp_path / "tracking.json"
+    told.write_text(tracking.model_dump_json())
+    with subprocess.Popen(
+        [sys.executable, "-c", _WAIT_IN_A_RUN, str(told)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 143
+    stored = connect(tracking).get_run(run_id)
+    assert stored.info.status == "KILLED"
+    assert stored.data.metrics == {"loss": 4.0}
+    with tracked_run(tracking, "voxline/training", "sft", {"steps": 3}, resume_key="sft-1") as run:
+        assert run.run_id == run_id
+
+
+@pytest.mark.slow
+def test_processes_that_make_the_store_at_the_same_time_agree(tmp_path: Path) -> None:
+    tracking = Tracking(
+        uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", artifact_root=str(tmp_path / "artifacts"), tags={}
+    )
+    told = tmp_path / "tracking.json"
+    told.write_text(tracking.model_dump_json())
+    processes = [subprocess.Popen([sys.executable, "-c", _PREPARE, str(told)]) for _ in range(3)]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    names = [experiment.name for experiment in connect(tracking).search_experiments()]
+    assert sorted(names) == sorted([*EXPERIMENTS, "Default"])
