@@ -1,0 +1,70 @@
+"""What one home works on: its corpora file, profile and time zone; kept in ``<home>/voxline.yaml``.
+
+``voxline run`` writes the file, so that the Dagster UI and the nightly schedule do the same afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import ValidationError, field_validator
+
+from training_jobs.spec import ConfigurationError, ProfileName, Strict, explain
+
+SETTINGS_FILE = "voxline.yaml"
+_REPOSITORY = Path(__file__).parents[1]
+
+
+class Settings(Strict):
+    """One home's settings."""
+
+    corpora: str | None = None
+    profile: ProfileName = "tiny"
+    time_zone: str = "UTC"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not a time zone of the tz database, such as {ZoneInfo('UTC').key}")
+        return value
+
+
+def default_home() -> Path:
+    """``$DAGSTER_HOME``, else ``dagster_home/`` of this checkout."""
+    return Path(os.environ.get("DAGSTER_HOME") or _REPOSITORY / "dagster_home").resolve()
+
+
+def prepare_home(home: Path) -> None:
+    """Make ``home`` a Dagster home, with the repository's ``dagster.yaml`` unless it has its own."""
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / "dagster.yaml"
+    if not target.exists():
+        source = _REPOSITORY / "dagster_home" / "dagster.yaml"
+        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def read_settings(home: Path) -> Settings:
+    """The home's settings; the defaults where it has none yet.
+
+    Raises:
+        ConfigurationError: naming the file, the entry and the value.
+    """
+    path = home / SETTINGS_FILE
+    if not path.is_file():
+        return Settings()
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {explain(error)}") from error
+
+
+def write_settings(home: Path, settings: Settings) -> None:
+    """Keep the settings, atomically."""
+    path = home / SETTINGS_FILE
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8")
+    temporary.replace(path)
