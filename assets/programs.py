@@ -28,7 +28,7 @@ def launch(
     """
     context.log.info(f"starting {' '.join(command)}")
     try:
-        pipes.run(context=context.op_execution_context, command=command)
+        pipes.run(context=context, command=command)
     except dg.DagsterExecutionInterruptedError:
         raise
     except (dg.DagsterError, DagsterPipesError) as error:

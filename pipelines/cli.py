@@ -1,0 +1,160 @@
+"""The ``voxline`` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from pipelines.settings import default_home, prepare_home, read_settings
+from training_jobs.spec import ConfigurationError, ProfileName
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From raw speech corpora to a registered, benchmarked speech language model.",
+)
+_console = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False),
+]
+
+
+def main() -> None:
+    """Entry point: what a user did wrong ends in one message and exit code 2, without a traceback."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=_errors, show_path=False)]
+    )
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        app()
+    except ValueError as error:
+        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        sys.exit(2)
+
+
+@app.command()
+def run(
+    corpora: Annotated[Path, typer.Option("--corpora", help="The corpora file (YAML).")],
+    profile: Annotated[str, typer.Option("--profile", help="tiny or 7b.")] = "tiny",
+    home: HomeOption = None,
+) -> None:
+    """Do everything: prepare the corpora, train the four stages, evaluate, benchmark, register."""
+    from pipelines.run import configure, run_everything
+    from pipelines.summary import print_summary
+
+    place = (home or default_home()).resolve()
+    settings = configure(place, corpora, _profile(profile))
+    _console.print(f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}")
+    report = run_everything(place, settings, _console)
+    if not report.succeeded:
+        _errors.print(f"[bold red]run {report.run_id} failed[/bold red]\n{escape(report.failure or '')}")
+        _errors.print("What was finished is kept: the same command goes on from there.")
+        raise typer.Exit(1)
+    print_summary(_console, place, settings, report)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="A DuckDB statement over one view per table.")],
+    output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    home: HomeOption = None,
+) -> None:
+    """Query the lake's tables with SQL."""
+    import duckdb
+
+    from assets.workspace import Workspace
+    from pipelines.sql import as_json, as_table, query
+
+    if output_format not in ("table", "json"):
+        raise ConfigurationError(f"--format is {output_format!r}; it may be table or json")
+    lake = Workspace(home=str((home or default_home()).resolve())).lake
+    try:
+        frame = query(lake, statement)
+    except duckdb.Error as error:
+        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        raise typer.Exit(1) from error
+    if output_format == "json":
+        sys.stdout.write(as_json(frame) + "\n")
+    else:
+        _console.print(as_table(frame))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show the last materialisation and health of each asset, and the registry's aliases."""
+    import json
+
+    from assets.workspace import Workspace
+    from pipelines.definitions import build_definitions
+    from pipelines.run import open_instance
+    from pipelines.status import as_table, collect
+
+    place = (home or default_home()).resolve()
+    prepare_home(place)
+    settings = read_settings(place)
+    workspace = Workspace(home=str(place), corpora_file=settings.corpora, profile_name=settings.profile)
+    with open_instance(place) as instance:
+        found = collect(instance, build_definitions(place, settings), workspace)
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    else:
+        _console.print(as_table(found))
+
+
+@app.command()
+def up(
+    home: HomeOption = None,
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Start the Dagster UI with its daemon and the MLflow UI on 127.0.0.1; Ctrl-C stops all of it."""
+    from pipelines.run import open_instance
+    from pipelines.up import HOST, ServerError, environment, run_until_interrupted, servers
+
+    place = (home or default_home()).resolve()
+    prepare_home(place)
+    open_instance(place).dispose()
+
+    def ready() -> None:
+        _console.print(f"Dagster  http://{HOST}:{dagster_port}")
+        _console.print(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
+        _console.print("Ctrl-C stops both.")
+
+    _console.print(f"starting the servers of {escape(str(place))} (their logs: {escape(str(place / 'logs'))})")
+    try:
+        run_until_interrupted(
+            servers(place, dagster_port, mlflow_port),
+            environment(place, mlflow_port),
+            [dagster_port, mlflow_port],
+            ready,
+        )
+    except ServerError as error:
+        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        raise typer.Exit(1) from error
+
+
+def _profile(name: str) -> ProfileName:
+    known: dict[str, Literal["tiny", "7b"]] = {"tiny": "tiny", "7b": "7b"}
+    if name not in known:
+        raise ConfigurationError(f"--profile is {name!r}; it may be {' or '.join(known)}")
+    return known[name]
+
+
+if __name__ == "__main__":
+    main()

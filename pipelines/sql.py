@@ -1,0 +1,60 @@
+"""DuckDB over the lake: in memory, one view per table, so that readers never wait on a lock."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import polars as pl
+from rich.table import Table
+
+from validation.lake import Lake, known_tables
+from validation.schemas import empty_frame
+
+
+def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """An in-memory database with a view per table of the lake; tables not yet written are empty."""
+    connection = duckdb.connect()
+    if not lake.is_local:
+        connection.register_filesystem(lake.filesystem)
+    for name in known_tables():
+        files = [path for path in lake.list_files(f"tables/{name}") if path.endswith(".parquet")]
+        if files:
+            listing = ", ".join(_quoted(lake.uri(path)) for path in files)
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listing}])")  # noqa: S608
+        else:
+            connection.register(name, empty_frame(name).to_arrow())
+    return connection
+
+
+def query(lake: Lake, statement: str) -> pl.DataFrame:
+    """The rows of one SQL statement.
+
+    Raises:
+        duckdb.Error: with DuckDB's own message.
+    """
+    with connect(lake) as connection:
+        return connection.execute(statement).pl()
+
+
+def as_json(frame: pl.DataFrame) -> str:
+    """One JSON list of objects."""
+    return json.dumps(frame.to_dicts(), ensure_ascii=False, indent=1, default=str)
+
+
+def as_table(frame: pl.DataFrame) -> Table:
+    """A table for a terminal."""
+    table = Table(caption=f"{frame.height} rows")
+    for column, kind in frame.schema.items():
+        table.add_column(column, justify="right" if kind.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*("" if value is None else _shown(value) for value in row))
+    return table
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,89 @@
+"""``voxline status``: the last materialisation and health of each asset, and the registry's aliases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from rich.table import Table
+
+from assets.workspace import REGISTERED_MODEL, Workspace
+
+
+def collect(instance: dg.DagsterInstance, definitions: dg.Definitions, workspace: Workspace) -> dict[str, Any]:
+    """Status of every asset and of the registry, as JSON-serialisable values."""
+    graph = definitions.resolve_asset_graph()
+    return {
+        "home": workspace.home,
+        "profile": workspace.profile_name,
+        "corpora": workspace.corpora_file,
+        "assets": [_asset(instance, graph, key) for key in graph.toposorted_asset_keys],
+        "registry": registry(workspace),
+    }
+
+
+def _asset(instance: dg.DagsterInstance, graph: Any, key: dg.AssetKey) -> dict[str, Any]:
+    event = instance.get_latest_materialization_event(key)
+    checks = {
+        check.name: _passed(instance, check)
+        for check in sorted(graph.get_check_keys_for_assets({key}), key=lambda check: check.name)
+    }
+    failing = [name for name, passed in checks.items() if passed is False]
+    return {
+        "asset": key.to_user_string(),
+        "last_materialized": None if event is None else datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
+        "run_id": None if event is None else event.run_id,
+        "checks": checks,
+        "health": "never" if event is None else "failing" if failing else "healthy",
+    }
+
+
+def _passed(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> bool | None:
+    """Whether the check's last execution passed; ``None`` where it has never run to its end."""
+    latest = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+    evaluation = latest[0].evaluation if latest else None
+    return None if evaluation is None else evaluation.passed
+
+
+def registry(workspace: Workspace) -> dict[str, Any]:
+    """Versions behind the aliases of the registered model; empty where nothing was registered."""
+    uri = workspace.tracking_uri
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return {}
+    from mlflow import MlflowClient  # slow to import, and only needed here
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:
+        model = client.get_registered_model(REGISTERED_MODEL)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    return {
+        "model": REGISTERED_MODEL,
+        "versions": len(versions),
+        "aliases": {alias: str(version) for alias, version in sorted(model.aliases.items())},
+    }
+
+
+def as_table(status: dict[str, Any]) -> Table:
+    """The status for a terminal."""
+    aliases = ", ".join(f"{alias} = version {version}" for alias, version in _aliases(status).items())
+    table = Table(title=status["home"], caption=aliases or "nothing registered yet", title_justify="left")
+    for column in ("asset", "last materialised (UTC)", "health", "failing checks"):
+        table.add_column(column)
+    for asset in status["assets"]:
+        failing = [name for name, passed in asset["checks"].items() if passed is False]
+        style = {"healthy": "green", "failing": "red", "never": "dim"}[asset["health"]]
+        when = (asset["last_materialized"] or "never").split(".")[0].replace("T", " ")
+        table.add_row(asset["asset"], when, f"[{style}]{asset['health']}[/{style}]", ", ".join(failing))
+    return table
+
+
+def _aliases(status: dict[str, Any]) -> dict[str, str]:
+    aliases: dict[str, str] = status["registry"].get("aliases", {})
+    return aliases
