@@ -1,1 +1,67 @@
-"""The MCTP language model, its decoding, and audio tokenizers; torch only."""
+"""The MCTP language model, its decoding, and audio tokenizers; torch only.
+
+Names are imported on first use (PEP 562), so that ``import models`` pulls in no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.checkpoints import load_model, save_model
+    from models.config import MctpConfig
+    from models.extension import extend_model
+    from models.generation import SCHEDULES, generate, stream
+    from models.interleaving import interleave
+    from models.mctp import MctpForCausalLM, MctpOutput, mctp_parameter_names
+    from models.text_tokenizers import extend_text_tokenizer, make_byte_tokenizer
+    from models.tokenizers import AudioTokenizer, load_audio_tokenizer
+
+_HOMES = {
+    "AudioTokenizer": "models.tokenizers",
+    "MctpConfig": "models.config",
+    "MctpForCausalLM": "models.mctp",
+    "MctpOutput": "models.mctp",
+    "SCHEDULES": "models.generation",
+    "extend_model": "models.extension",
+    "extend_text_tokenizer": "models.text_tokenizers",
+    "generate": "models.generation",
+    "interleave": "models.interleaving",
+    "load_audio_tokenizer": "models.tokenizers",
+    "load_model": "models.checkpoints",
+    "make_byte_tokenizer": "models.text_tokenizers",
+    "mctp_parameter_names": "models.mctp",
+    "save_model": "models.checkpoints",
+    "stream": "models.generation",
+}
+
+__all__ = [
+    "SCHEDULES",
+    "AudioTokenizer",
+    "MctpConfig",
+    "MctpForCausalLM",
+    "MctpOutput",
+    "extend_model",
+    "extend_text_tokenizer",
+    "generate",
+    "interleave",
+    "load_audio_tokenizer",
+    "load_model",
+    "make_byte_tokenizer",
+    "mctp_parameter_names",
+    "save_model",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,118 @@
+"""Checkpoints on disk: ``config.json`` and safetensors under upstream's names."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
+from models.mctp import MctpForCausalLM
+
+# Keys that describe the file rather than the model, or that follow from others: not to be carried over.
+_NOT_CARRIED = ("architectures", "auto_map", "layer_types", "model_type", "transformers_version")
+
+
+class CheckpointError(ValueError):
+    """A directory that does not hold the checkpoint it should; names the directory and what is wrong."""
+
+
+def load_model(
+    directory: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = torch.float32
+) -> MctpForCausalLM:
+    """Load a checkpoint, ours or upstream's, in evaluation mode; a plain Qwen2 is one without modules.
+
+    Args:
+        directory: holds ``config.json`` and one or several ``.safetensors`` files.
+        device: where the model goes.
+        dtype: of the parameters; ``None`` keeps what is stored.
+
+    Raises:
+        CheckpointError: if the directory is no such checkpoint, or tensors are missing, left over or of other shapes.
+    """
+    config = read_config(directory)
+    model, missing = load_weights(directory, config, dtype)
+    if missing:
+        raise CheckpointError(f"{directory}: {_some(missing)} missing from its weights")
+    return model.to(device)
+
+
+def save_model(model: MctpForCausalLM, directory: str | Path) -> None:
+    """Write ``config.json`` and ``model.safetensors``; whoever needs it atomic gives a temporary directory."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = copy.deepcopy(model.config)
+    config.architectures = [UPSTREAM_ARCHITECTURE]
+    config.dtype = model.dtype
+    config.save_pretrained(directory)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig:
+    """The configuration in ``directory``, with the number of MCTP modules set to ``modules`` if given.
+
+    Raises:
+        CheckpointError: if it is missing or unreadable, or neither a Qwen2 nor an MCTP configuration.
+    """
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{directory} holds no checkpoint: it has no config.json")
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    model_type = values.get("model_type")
+    if model_type not in ("qwen2", MctpConfig.model_type):
+        raise CheckpointError(
+            f"{path}: model_type is {model_type!r}, not 'qwen2' or {MctpConfig.model_type!r}"
+        )
+    present = values.get("num_nextn_predict_layers", 0)
+    if modules is not None:
+        values["num_hidden_layers"] += modules - present
+        values["num_nextn_predict_layers"] = modules
+    return MctpConfig(**{key: value for key, value in values.items() if key not in _NOT_CARRIED})
+
+
+def load_weights(
+    directory: str | Path, config: MctpConfig, dtype: torch.dtype | None
+) -> tuple[MctpForCausalLM, set[str]]:
+    """Fill a model of ``config`` from the weights in ``directory``.
+
+    Returns:
+        The model, and the names of parameters for which the directory has no tensor.
+
+    Raises:
+        CheckpointError: for tensors that the model has no place for, or of another shape.
+    """
+    try:
+        model, report = MctpForCausalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype="auto" if dtype is None else dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused below with both shapes
+            local_files_only=True,
+        )
+    except OSError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    if report["unexpected_keys"]:
+        raise CheckpointError(
+            f"{directory}: no place for {_some(report['unexpected_keys'])} in {config.model_type}"
+        )
+    for name, stored, expected in report["mismatched_keys"]:
+        raise CheckpointError(
+            f"{directory}: {name} has shape {tuple(stored)}, but its config.json says {tuple(expected)}"
+        )
+    return model, set(report["missing_keys"])
+
+
+def _some(names: set[str], limit: int = 3) -> str:
+    shown = ", ".join(sorted(names)[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

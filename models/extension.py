@@ -1,0 +1,84 @@
+"""What a stage does to the model it starts from: new vocabulary, new MCTP modules."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.checkpoints import CheckpointError, load_weights, read_config
+from models.mctp import MctpForCausalLM, mctp_parameter_names
+
+# Tensor cores want dimensions in multiples of eight.
+VOCABULARY_MULTIPLE = 8
+
+
+def extend_model(
+    source_dir: str | Path,
+    modules: int,
+    vocabulary_size: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> MctpForCausalLM:
+    """Load a Qwen2 or MCTP checkpoint with ``modules`` MCTP modules and room for ``vocabulary_size`` tokens.
+
+    A new module is a copy of the one before it. The first module's layer copies the backbone's last one, its norms
+    are ones, and its projection takes the mean of the two inputs, so that the layer starts on vectors of the kind it
+    was trained on. New embeddings are drawn around the mean of the old ones (Hewitt 2021).
+
+    Args:
+        source_dir: directory with ``config.json`` and safetensors.
+        modules: how many there are to be, those in the checkpoint included.
+        vocabulary_size: tokens needed; embedding and head grow to a multiple of 8, and never shrink.
+        seed: of the new embeddings.
+        dtype: of the parameters; ``None`` keeps what is stored.
+
+    Raises:
+        CheckpointError: if the directory is no such checkpoint, its weights are incomplete, or it has more modules
+            than asked for.
+    """
+    present = read_config(source_dir).num_nextn_predict_layers
+    if modules < present:
+        raise CheckpointError(
+            f"{source_dir} has {present} MCTP modules, {modules} were asked for: none are dropped"
+        )
+    model, missing = load_weights(source_dir, read_config(source_dir, modules), dtype)
+    fresh = {name for name in mctp_parameter_names(model) if _module_of(name, model) >= present}
+    if lost := missing - fresh:
+        raise CheckpointError(f"{source_dir}: {len(lost)} tensors are missing, among them {min(lost)}")
+    for index in range(present, modules):
+        _start_module(model, index)
+    if vocabulary_size is not None and vocabulary_size > model.config.vocab_size:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.resize_token_embeddings(vocabulary_size, pad_to_multiple_of=VOCABULARY_MULTIPLE)
+    return model
+
+
+def _module_of(name: str, model: MctpForCausalLM) -> int:
+    parts = name.split(".")
+    if parts[0] == "model":
+        return int(parts[2]) - model.config.backbone_layers
+    return int(parts[1])
+
+
+@torch.no_grad()
+def _start_module(model: MctpForCausalLM, index: int) -> None:
+    layers = model.model.layers
+    place = model.config.backbone_layers + index
+    layers[place].load_state_dict(layers[place - 1].state_dict())
+    if index == 0:
+        _average_inputs(model.mtp_projs[0].weight)
+        model.mtp_embed_norms[0].weight.fill_(1.0)
+        model.mtp_hidden_norms[0].weight.fill_(1.0)
+        return
+    for part in (model.mtp_projs, model.mtp_embed_norms, model.mtp_hidden_norms):
+        part[index].load_state_dict(part[index - 1].state_dict())
+
+
+def _average_inputs(weight_DE: Tensor) -> None:
+    """Set a (D, 2D) projection to [I I] / sqrt(2): the sum of two unit vectors, at unit size again."""
+    identity = torch.eye(weight_DE.shape[0], dtype=weight_DE.dtype, device=weight_DE.device)
+    weight_DE.copy_(torch.cat((identity, identity), dim=1) / math.sqrt(2))
