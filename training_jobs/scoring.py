@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jiwer
@@ -49,8 +49,8 @@ class SliceScore:
 def normalise(text: str) -> str:
     """Words of ``text`` in lower case, separated by single spaces.
 
-    Compatibility forms are folded (NFKC); apostrophes go, all other punctuation and symbols part words; every CJK
-    character is a word of its own, so that Mandarin is scored per character.
+    Compatibility forms are folded (NFKC); apostrophes go, all other punctuation and symbols part words; every
+    CJK character is a word of its own, so that Mandarin is scored per character.
     """
     folded = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
     spaced = "".join(
@@ -64,16 +64,16 @@ def score_words(reference: str, hypothesis: str) -> WordScore:
     wanted, said = normalise(reference), normalise(hypothesis)
     counts = jiwer.process_words(wanted, said)
     errors = counts.substitutions + counts.deletions + counts.insertions
-    return WordScore(
-        errors=errors, words=counts.hits + counts.substitutions + counts.deletions, exact=wanted == said
-    )
+    words = counts.hits + counts.substitutions + counts.deletions
+    # A reply without a word is never right, not even where the reference has none.
+    return WordScore(errors=errors, words=words, exact=bool(said) and wanted == said)
 
 
 def aggregate(scores: Sequence[WordScore], no_reply: int) -> SliceScore | None:
     """Sums over one slice; ``None`` for a slice without rows, which has no score rather than one of 0."""
     if not scores:
         return None
-    errors, words = _total(score.errors for score in scores), _total(score.words for score in scores)
+    errors, words = sum(score.errors for score in scores), sum(score.words for score in scores)
     return SliceScore(
         rows=len(scores),
         errors=errors,
@@ -82,7 +82,3 @@ def aggregate(scores: Sequence[WordScore], no_reply: int) -> SliceScore | None:
         exact_match=sum(score.exact for score in scores) / len(scores),
         no_reply=no_reply,
     )
-
-
-def _total(numbers: Iterable[int]) -> int:
-    return sum(numbers)

@@ -46,3 +46,4 @@ def test_an_empty_slice_has_no_score_and_a_wordless_one_no_error_rate() -> None:
     wordless = aggregate([score_words("…", "")], no_reply=1)
     assert wordless is not None
     assert wordless.wer is None
+    assert wordless.exact_match == 0.0
