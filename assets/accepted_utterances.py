@@ -17,7 +17,10 @@ LEDGER_CHECK = "ledger_balances"
 
 def check_ledger(balances: Sequence[Balance]) -> dg.AssetCheckResult:
     """Passes when every row that was read has exactly one outcome."""
-    lines = ["| corpus | read | accepted | rejected | quarantined | errored | twice |", "|---|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| corpus | read | accepted | rejected | quarantined | errored | twice |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     lines += [
         f"| {one.corpus} | {one.read} | {one.accepted} | {one.rejected} | {one.quarantined} | {one.errored} "
         f"| {one.duplicates} |"
@@ -51,15 +54,20 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         ],
         description="Utterances that pass contract and thresholds; every other row is in the ledger with its reason.",
     )
-    def accepted_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+    def accepted_utterances(
+        context: dg.AssetExecutionContext, workspace: Workspace
+    ) -> dg.MaterializeResult[None]:
         lake = workspace.lake
 
-        def show(corpus: str) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+        def show(corpus: str) -> dict[str, dg.MetadataValue]:
             return {"reasons": dg.MetadataValue.md(reasons_table(lake, [corpus]))}
 
         outcomes = run_step(context, lambda corpus: accept(workspace.corpus(corpus), lake), show)
         return dg.MaterializeResult(
-            metadata={**totals(outcomes), "reasons": dg.MetadataValue.md(reasons_table(lake, list(outcomes)))},
+            metadata={
+                **totals(outcomes),
+                "reasons": dg.MetadataValue.md(reasons_table(lake, list(outcomes))),
+            },
             check_results=[check_ledger([balance(lake, corpus) for corpus in outcomes])],
         )
 

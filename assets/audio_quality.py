@@ -24,7 +24,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     def audio_quality(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
         lake = workspace.lake
 
-        def show(corpus: str) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+        def show(corpus: str) -> dict[str, dg.MetadataValue]:
             plot = quality_histograms(lake.read_table("audio_quality", corpus), corpus)
             return {"histograms": dg.MetadataValue.md(plot)}
 

@@ -13,9 +13,10 @@ from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import Workspace
 from training_jobs.jobs import TokenizeJob, write_job
 from training_jobs.launch import program_command
+from validation.schemas import TableName
 from validation.steps import StepOutcome
 
-STEP = "audio_tokens"
+STEP: TableName = "audio_tokens"
 RECIPE = 1
 
 
@@ -34,15 +35,20 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult[None]:
         lake = workspace.lake
-        tokenizer_dir, tokenizer_digest = tokenizer_of(Outputs(workspace.training_dir).present("speech_tokenizer"))
+        tokenizer_dir, tokenizer_digest = tokenizer_of(
+            Outputs(workspace.training_dir).present("speech_tokenizer")
+        )
         inputs = {
-            corpus: inputs_digest(RECIPE, audio=accepted_audio_digest(lake, corpus), tokenizer=tokenizer_digest)
+            corpus: inputs_digest(
+                RECIPE, audio=accepted_audio_digest(lake, corpus), tokenizer=tokenizer_digest
+            )
             for corpus in context.partition_keys
         }
         stale = [
             corpus
             for corpus, digest in inputs.items()
-            if (lake.read_manifest(STEP, corpus) or {}).get("inputs") != digest or not lake.has_table(STEP, corpus)
+            if (lake.read_manifest(STEP, corpus) or {}).get("inputs") != digest
+            or not lake.has_table(STEP, corpus)
         ]
         if stale:
             directory = workspace.training_dir / "tokenize" / inputs_digest(RECIPE, inputs=inputs)[:16]
@@ -50,7 +56,12 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                 lake=workspace.lake_root, tokenizer_dir=tokenizer_dir, corpora=stale, output_dir=directory
             )
             log = directory / "log.txt"
-            launch(context, pipes, program_command("tokenize_audio", write_job(job, directory / "job.json"), log), log)
+            launch(
+                context,
+                pipes,
+                program_command("tokenize_audio", write_job(job, directory / "job.json"), log),
+                log,
+            )
 
         def outcome(corpus: str) -> StepOutcome:
             table = lake.read_table(STEP, corpus).filter(pl.col("tokenizer_digest") == tokenizer_digest)

@@ -72,7 +72,9 @@ class Outputs:
         """
         output = self.find(asset)
         if output is None:
-            raise MissingOutputError(f"{asset} has not been materialised in {self._training_dir}: materialise it first")
+            raise MissingOutputError(
+                f"{asset} has not been materialised in {self._training_dir}: materialise it first"
+            )
         return output
 
     def _pointer(self, asset: str) -> Path:

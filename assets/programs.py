@@ -66,7 +66,9 @@ def materialize_by_program(
         log = directory / "log.txt"
         launch(context, pipes, make_command(job_file, log), log)
         if not outputs.is_done(asset, inputs):
-            raise dg.Failure(description=f"{asset}: its program ended without writing a result in {directory}")
+            raise dg.Failure(
+                description=f"{asset}: its program ended without writing a result in {directory}"
+            )
     else:
         context.log.info(f"{asset} is up to date ({directory})")
     outputs.publish(asset, inputs)

@@ -44,7 +44,10 @@ def build() -> dg.AssetsDefinition:
             inputs_digest(RECIPE, settings=settings.model_dump(), audio=audio),
             lambda job, log: program_command("fit_tokenizer", job, log),
             lambda directory: FitTokenizerJob(
-                lake=workspace.lake_root, corpora=workspace.corpus_names, settings=settings, output_dir=directory
+                lake=workspace.lake_root,
+                corpora=workspace.corpus_names,
+                settings=settings,
+                output_dir=directory,
             ),
         )
         return dg.MaterializeResult(metadata=metadata)

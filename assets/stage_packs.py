@@ -72,10 +72,11 @@ def build() -> dg.AssetsDefinition:
                     output_dir=directory,
                 )
                 log = directory / "log.txt"
-                launch(context, pipes, program_command("pack", write_job(job, directory / "job.json"), log), log)
+                launch(
+                    context, pipes, program_command("pack", write_job(job, directory / "job.json"), log), log
+                )
             outputs.publish("stage_packs", inputs, pointer=pack_pointer(stage))
             metadata |= {f"{stage}: {key}": value for key, value in read_metadata(directory).items()}
         return dg.MaterializeResult(metadata=metadata)
 
     return stage_packs
-

@@ -52,7 +52,9 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
             assets.corpora.CorporaFileError: if it says something that is not allowed.
         """
         if self.corpora_file is None:
-            raise NotConfiguredError(f"{self.home} has no corpora yet: voxline run --corpora FILE --profile NAME")
+            raise NotConfiguredError(
+                f"{self.home} has no corpora yet: voxline run --corpora FILE --profile NAME"
+            )
         return load_corpora(Path(self.corpora_file))
 
     def corpus(self, name: str) -> CorpusEntry:

@@ -27,7 +27,9 @@ _errors = Console(stderr=True, highlight=False)
 
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False),
+    typer.Option(
+        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
+    ),
 ]
 
 
@@ -57,7 +59,9 @@ def run(
 
     place = (home or default_home()).resolve()
     settings = configure(place, corpora, _profile(profile))
-    _console.print(f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}")
+    _console.print(
+        f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}"
+    )
     report = run_everything(place, settings, _console)
     if not report.succeeded:
         _errors.print(f"[bold red]run {report.run_id} failed[/bold red]\n{escape(report.failure or '')}")
@@ -136,7 +140,9 @@ def up(
         _console.print(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
         _console.print("Ctrl-C stops both.")
 
-    _console.print(f"starting the servers of {escape(str(place))} (their logs: {escape(str(place / 'logs'))})")
+    _console.print(
+        f"starting the servers of {escape(str(place))} (their logs: {escape(str(place / 'logs'))})"
+    )
     try:
         run_until_interrupted(
             servers(place, dagster_port, mlflow_port),

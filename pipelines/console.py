@@ -10,8 +10,6 @@ from dagster import DagsterEventType, EventLogEntry
 from rich.console import Console
 from rich.markup import escape
 
-_QUIET_TAGS = ("dagster", "dagster.builtin")
-
 
 class RunProgress:
     """Turns the events of one run into lines."""
@@ -29,14 +27,17 @@ class RunProgress:
         """Called by the Dagster instance for every event of the run."""
         event = entry.dagster_event
         if event is None:
-            if entry.level >= logging.INFO and entry.user_message:
-                style = "dim" if entry.level < logging.WARNING else "yellow"
+            level = int(entry.level)
+            if level >= logging.INFO and entry.user_message:
+                style = "dim" if level < logging.WARNING else "yellow"
                 self._console.print(f"    {escape(entry.user_message)}", style=style, highlight=False)
             return
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             self._started[step] = time.monotonic()
-            self._console.print(f"[bold]> {step}[/bold]  ({self._done + 1} of {self._steps})", highlight=False)
+            self._console.print(
+                f"[bold]> {step}[/bold]  ({self._done + 1} of {self._steps})", highlight=False
+            )
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             self._note_materialization(step, event)
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:

@@ -34,7 +34,7 @@ def all_corpora(corpora: Sequence[str]) -> dict[str, str]:
     return {RANGE_START: corpora[0], RANGE_END: corpora[-1]} if corpora else {}
 
 
-def build_jobs(corpora: Sequence[str]) -> list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+def build_jobs(corpora: Sequence[str]) -> list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition]:
     """The jobs over ``corpora``.
 
     Steps run in the run's own process: the work itself is done by process pools and by programs of their own, so
@@ -42,7 +42,7 @@ def build_jobs(corpora: Sequence[str]) -> list[dg.JobDefinition | dg.UnresolvedA
     """
     tags = all_corpora(corpora)
 
-    def job(name: str, selection: AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:  # type: ignore[name-defined]
+    def job(name: str, selection: AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:
         return dg.define_asset_job(
             name, selection, description=description, run_tags=tags, executor_def=dg.in_process_executor
         )

@@ -45,7 +45,9 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
     for stage in STAGES:
         spec = load_stage(stage, profile)
         if spec.mixture not in sizes.mixtures:
-            raise ValueError(f"stage {stage}: no mixture {spec.mixture!r} in profile {profile}: {sorted(sizes.mixtures)}")
+            raise ValueError(
+                f"stage {stage}: no mixture {spec.mixture!r} in profile {profile}: {sorted(sizes.mixtures)}"
+            )
     prepare_home(home)
     time_zone = read_settings(home).time_zone
     settings = Settings(corpora=str(corpora.resolve()), profile=profile, time_zone=time_zone)

@@ -28,7 +28,8 @@ def build_new_raw_data(corpora: CorporaFile | None) -> dg.SensorDefinition:
         if not changed:
             return dg.SkipReason(f"nothing new under {len(now)} roots")
         requests = [
-            dg.RunRequest(run_key=f"{name}:{now[name]}", tags={RANGE_START: name, RANGE_END: name}) for name in changed
+            dg.RunRequest(run_key=f"{name}:{now[name]}", tags={RANGE_START: name, RANGE_END: name})
+            for name in changed
         ]
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(now, sort_keys=True))
 

@@ -29,7 +29,9 @@ class Settings(Strict):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         if value not in available_timezones():
-            raise ValueError(f"{value!r} is not a time zone of the tz database, such as {ZoneInfo('UTC').key}")
+            raise ValueError(
+                f"{value!r} is not a time zone of the tz database, such as {ZoneInfo('UTC').key}"
+            )
         return value
 
 

@@ -34,7 +34,9 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
         duckdb.Error: with DuckDB's own message.
     """
     with connect(lake) as connection:
-        return connection.execute(statement).pl()
+        frame = pl.from_arrow(connection.execute(statement).to_arrow_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def as_json(frame: pl.DataFrame) -> str:

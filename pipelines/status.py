@@ -12,7 +12,9 @@ from rich.table import Table
 from assets.workspace import REGISTERED_MODEL, Workspace
 
 
-def collect(instance: dg.DagsterInstance, definitions: dg.Definitions, workspace: Workspace) -> dict[str, Any]:
+def collect(
+    instance: dg.DagsterInstance, definitions: dg.Definitions, workspace: Workspace
+) -> dict[str, Any]:
     """Status of every asset and of the registry, as JSON-serialisable values."""
     graph = definitions.resolve_asset_graph()
     return {
@@ -33,7 +35,9 @@ def _asset(instance: dg.DagsterInstance, graph: Any, key: dg.AssetKey) -> dict[s
     failing = [name for name, passed in checks.items() if passed is False]
     return {
         "asset": key.to_user_string(),
-        "last_materialized": None if event is None else datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
+        "last_materialized": None
+        if event is None
+        else datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
         "run_id": None if event is None else event.run_id,
         "checks": checks,
         "health": "never" if event is None else "failing" if failing else "healthy",

@@ -42,11 +42,24 @@ def servers(home: Path, dagster_port: int, mlflow_port: int) -> list[Server]:
     supervised = [sys.executable, "-m", "training_jobs.supervisor", "--"]
     dagster = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions"]
     dagster += ["-h", HOST, "-p", str(dagster_port)]
-    mlflow = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1"]
+    mlflow = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(mlflow_port),
+        "--workers",
+        "1",
+    ]
     mlflow += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
     mlflow += ["--artifacts-destination", str(home / "mlartifacts")]
     return [
-        Server("dagster", supervised + dagster, f"http://{HOST}:{dagster_port}/server_info", logs / "dagster.log"),
+        Server(
+            "dagster", supervised + dagster, f"http://{HOST}:{dagster_port}/server_info", logs / "dagster.log"
+        ),
         Server("mlflow", supervised + mlflow, f"http://{HOST}:{mlflow_port}/health", logs / "mlflow.log"),
     ]
 
@@ -63,7 +76,9 @@ def environment(home: Path, mlflow_port: int) -> dict[str, str]:
     }
 
 
-def run_until_interrupted(wanted: list[Server], env: Mapping[str, str], ports: list[int], on_ready: object) -> None:
+def run_until_interrupted(
+    wanted: list[Server], env: Mapping[str, str], ports: list[int], on_ready: object
+) -> None:
     """Start the servers, call ``on_ready()`` once all answer, and stop all of them on Ctrl-C or SIGTERM.
 
     Raises:
@@ -85,7 +100,11 @@ def run_until_interrupted(wanted: list[Server], env: Mapping[str, str], ports: l
             with server.log.open("wb") as log:
                 # A session of its own: Ctrl-C reaches this process, which stops the children in order.
                 child = subprocess.Popen(
-                    server.command, env=dict(env), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    server.command,
+                    env=dict(env),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )
             children.append((server, child))
         _wait_ready(children)
@@ -116,7 +135,9 @@ def _wait_ready(children: list[tuple[Server, subprocess.Popen[bytes]]]) -> None:
         while not _answers(server.ready_url):
             _require_alive(children)
             if time.monotonic() > deadline:
-                raise ServerError(f"{server.name} does not answer {server.ready_url} within {_READY_WITHIN_S:.0f} s")
+                raise ServerError(
+                    f"{server.name} does not answer {server.ready_url} within {_READY_WITHIN_S:.0f} s"
+                )
             time.sleep(_POLL_S)
 
 
@@ -132,7 +153,9 @@ def _require_alive(children: list[tuple[Server, subprocess.Popen[bytes]]]) -> No
     for server, child in children:
         if child.poll() is not None:
             lines = server.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-            raise ServerError(f"{server.name} ended with code {child.returncode}; its last lines:\n" + "\n".join(lines))
+            raise ServerError(
+                f"{server.name} ended with code {child.returncode}; its last lines:\n" + "\n".join(lines)
+            )
 
 
 def _stop(children: list[subprocess.Popen[bytes]]) -> None:
