@@ -27,7 +27,10 @@ def english_texts() -> list[tuple[Topic, str]]:
     pairs = [f"{NUMBERS[digit]} {NUMBERS[(3 * digit + 4) % 10]}" for digit in range(10)]
     numbers = [*NUMBERS, *pairs]
     commands = [
-        *(f"turn {state} the {thing}" for state, thing in product(("on", "off"), ("light", "radio", "heater", "fan"))),
+        *(
+            f"turn {state} the {thing}"
+            for state, thing in product(("on", "off"), ("light", "radio", "heater", "fan"))
+        ),
         *(f"{verb} the {thing}" for verb, thing in product(("open", "close"), ("door", "window", "gate"))),
         *(f"go {way}" for pair in OPPOSITES[:2] for way in pair),
         *(f"set a timer for {number} minutes" for number in ("two", "three", "five", "ten")),
@@ -37,7 +40,11 @@ def english_texts() -> list[tuple[Topic, str]]:
         *(f"the {animal} is {what}" for animal, what in product(ANIMALS, ("big", "small", "red", "green"))),
         *(f"i like {color}" for color in COLORS),
     ]
-    topics: list[tuple[Topic, list[str]]] = [("numbers", numbers), ("commands", commands), ("sentences", sentences)]
+    topics: list[tuple[Topic, list[str]]] = [
+        ("numbers", numbers),
+        ("commands", commands),
+        ("sentences", sentences),
+    ]
     return [(topic, text) for topic, texts in topics for text in texts]
 
 

@@ -30,7 +30,8 @@ def all_questions() -> list[Question]:
         for index, day in enumerate(DAYS)
     ]
     next_numbers = [
-        Question("next_number", f"what comes after {NUMBERS[number]}", NUMBERS[number + 1]) for number in range(1, 8)
+        Question("next_number", f"what comes after {NUMBERS[number]}", NUMBERS[number + 1])
+        for number in range(1, 8)
     ]
     kinds = [
         *(Question("kind", f"is {color} {kind}", "yes" if kind == "a color" else "no")
