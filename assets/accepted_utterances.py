@@ -9,7 +9,7 @@ import dagster as dg
 from assets.audio.plots import reasons_table
 from assets.corpora.acceptance import accept
 from assets.per_corpus import run_step, totals
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from validation.ledger import Balance, balance
 
 LEDGER_CHECK = "ledger_balances"
@@ -40,8 +40,8 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=["raw_utterances", "audio_22k", "audio_quality"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "pandera"},
         check_specs=[

@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.audio.resample import make_audio_22k
 from assets.per_corpus import run_step, totals
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -16,8 +16,8 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=["raw_utterances"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "wav"},
         description="Mono 22.05 kHz PCM16 WAV files (the decoder's rate) and their table.",

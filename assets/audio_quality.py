@@ -7,7 +7,7 @@ import dagster as dg
 from assets.audio.plots import quality_histograms
 from assets.audio.quality import measure_corpus
 from assets.per_corpus import run_step, totals
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -15,8 +15,8 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=["audio_22k"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "polars"},
         description="Level, peak, clipping, DC offset, silence, SNR, bandwidth and speaking rate per utterance.",

@@ -10,7 +10,7 @@ from assets.outputs import Outputs, inputs_digest
 from assets.per_corpus import run_step, totals
 from assets.programs import Pipes, launch
 from assets.speech_tokenizer import tokenizer_of
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TokenizeJob, write_job
 from training_jobs.launch import program_command
 from validation.schemas import TableName
@@ -25,8 +25,8 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=["accepted_utterances", "speech_tokenizer"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "numpy"},
         description="Token ids of every accepted recording, by (audio digest, tokenizer digest).",

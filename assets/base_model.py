@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BaseModelJob
 from training_jobs.launch import program_command
 from training_jobs.profile import BaseModelSettings, base_model_directory
@@ -27,6 +27,7 @@ def build() -> dg.AssetsDefinition:
     """The asset."""
 
     @dg.asset(
+        backfill_policy=ONE_RUN,
         group_name="training",
         kinds={"pytorch", "huggingface"},
         description="Qwen2 weights and text tokenizer, extended by 20 special and the audio tokens.",

@@ -9,7 +9,7 @@ from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stages import GPU_POOL
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import EvaluateJob
 from training_jobs.launch import program_command
 
@@ -21,6 +21,7 @@ def build() -> dg.AssetsDefinition:
 
     @dg.asset(
         deps=["sft", "audio_tokens", "training_jsonl"],
+        backfill_policy=ONE_RUN,
         group_name="evaluation",
         kinds={"pytorch", "parquet"},
         pool=GPU_POOL,

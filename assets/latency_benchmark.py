@@ -9,7 +9,7 @@ from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stages import GPU_POOL
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BenchmarkJob
 from training_jobs.launch import program_command
 
@@ -22,6 +22,7 @@ def build() -> dg.AssetsDefinition:
     @dg.asset(
         # After the evaluation, not beside it: two programs on one machine would slow one another's clock.
         deps=["sft", "evaluation_report"],
+        backfill_policy=ONE_RUN,
         group_name="evaluation",
         kinds={"pytorch"},
         pool=GPU_POOL,

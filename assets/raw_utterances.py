@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.corpora.ingest import ingest
 from assets.per_corpus import run_step, totals
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -14,7 +14,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "polars"},
         description="One row per utterance as the corpus states it: id, split, speaker, text, source file and digest.",

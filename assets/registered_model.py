@@ -8,7 +8,7 @@ from assets.data_digests import rows_digest
 from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import RegisterJob
 from training_jobs.launch import program_command
 
@@ -20,6 +20,7 @@ def build() -> dg.AssetsDefinition:
 
     @dg.asset(
         deps=["sft", "evaluation_report", "latency_benchmark"],
+        backfill_policy=ONE_RUN,
         group_name="registry",
         kinds={"mlflow"},
         description="A version of vita-audio-mctp in the MLflow registry: alias candidate, then champion "

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.data_digests import training_audio_digest
 from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import FitTokenizerJob, read_result
 from training_jobs.launch import program_command
 
@@ -28,6 +28,7 @@ def build() -> dg.AssetsDefinition:
 
     @dg.asset(
         deps=["accepted_utterances"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"python", "scikitlearn"},
         description="The audio tokenizer (12.5 tokens per second), trained on the training split's log-mel patches.",

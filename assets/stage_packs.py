@@ -10,7 +10,7 @@ from assets.data_digests import rows_digest
 from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, launch, read_metadata
 from assets.speech_tokenizer import tokenizer_of
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import PackJob, write_job
 from training_jobs.launch import program_command
 from training_jobs.spec import STAGES, Stage, StageSpec
@@ -43,6 +43,7 @@ def build() -> dg.AssetsDefinition:
 
     @dg.asset(
         deps=["training_jsonl", "audio_tokens", "base_model"],
+        backfill_policy=ONE_RUN,
         group_name="training",
         kinds={"numpy"},
         description="Packed rows with restarting position ids, and the plan of which row holds which samples.",

@@ -9,7 +9,7 @@ from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stage_packs import pack_pointer
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TrainJob, read_result
 from training_jobs.launch import train_command
 from training_jobs.spec import STAGES, Stage
@@ -37,6 +37,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
     @dg.asset(
         name=stage,
         deps=[_STARTS_FROM[stage], "stage_packs"],
+        backfill_policy=ONE_RUN,
         group_name="training",
         kinds={"pytorch", "deepspeed"},
         pool=GPU_POOL,

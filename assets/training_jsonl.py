@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.corpora.training_jsonl import build_jsonl
 from assets.per_corpus import run_step, totals
-from assets.workspace import Workspace
+from assets.workspace import ONE_RUN, Workspace
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -14,8 +14,8 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
         deps=["accepted_utterances"],
+        backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"json", "parquet"},
         description="JSONL per corpus and split (`messages` + `audios`) and its side table `training_rows`.",

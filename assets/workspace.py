@@ -17,6 +17,8 @@ from validation.lake import Lake
 
 LAKE_VARIABLE = "VOXLINE_LAKE"
 REGISTERED_MODEL = "vita-audio-mctp"
+# On every asset, partitioned or not: then the UI's button starts one run of the job for all corpora.
+ONE_RUN = dg.BackfillPolicy.single_run()
 
 
 class NotConfiguredError(ValueError):

@@ -60,6 +60,7 @@ def build_definitions(home: Path, settings: Settings) -> dg.Definitions:
         jobs=build_jobs(names),
         schedules=[build_nightly(names, settings.time_zone)],
         sensors=[build_new_raw_data(corpora)],
+        executor=dg.in_process_executor,
         resources={
             "workspace": Workspace(
                 home=str(home), corpora_file=settings.corpora, profile_name=settings.profile

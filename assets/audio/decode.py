@@ -1,0 +1,148 @@
+"""Audio files to mono float32 waveforms at their own rate, with every fault named.
+
+Shapes: N samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from assets.audio.containers import SUFFIXES, shortfall, sniff
+from assets.audio.problem import AudioFaultError, AudioProblem
+from validation.ledger import Reason
+from validation.measures import Waveform
+
+# Rates outside this range come from a damaged header; resampling from them would take any amount of memory or time.
+# What is allowed for training is a threshold, and narrower.
+LOWEST_RATE_HZ = 2_000
+HIGHEST_RATE_HZ = 384_000
+LONGEST_S = 3_600.0  # of one utterance; decoding more would not fit into a worker's memory
+CANCELLATION_DB = 20.0
+_SILENCE_DB = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Part of a file, in seconds; ``end_s`` ``None`` is the file's end."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A mono waveform, shape (N,), full scale 1, and what its file was."""
+
+    samples_N: Waveform
+    rate_hz: int
+    channels: int
+    format: str
+
+
+class AudioSource:
+    """An opened audio file whose container has been found whole.
+
+    Raises:
+        AudioFaultError: from :meth:`segment`, and on opening through :func:`open_source`.
+    """
+
+    def __init__(self, sound: sf.SoundFile) -> None:
+        self._sound = sound
+
+    def segment(self, segment: Segment) -> Decoded:
+        """Decode one segment and mix its channels down to their mean.
+
+        The mean keeps what all channels share. Where the channels cancel each other (anti-phase), it would be a
+        silence that nobody recorded: that is a fault, not a mix.
+        """
+        rate_hz = int(self._sound.samplerate)
+        first, count = self._frames_of(segment, rate_hz)
+        try:
+            if first:
+                self._sound.seek(first)
+            samples_NC = self._sound.read(count, dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise _fault("decode_error", f"does not decode: {error}") from error
+        if not samples_NC.shape[0]:
+            raise _fault("no_frames", "holds no samples", 0.0, 1.0)
+        mono_N = _mix(samples_NC)
+        return Decoded(mono_N, rate_hz, int(samples_NC.shape[1]), f"{self._sound.format}/{self._sound.subtype}")
+
+    def _frames_of(self, segment: Segment, rate_hz: int) -> tuple[int, int]:
+        duration_s = self._sound.frames / rate_hz
+        end_s = duration_s if segment.end_s is None else segment.end_s
+        # One sample of tolerance: ends are written with few decimals.
+        if not 0 <= segment.start_s < end_s <= duration_s + 1 / rate_hz:
+            detail = f"segment {segment.start_s:.3f}-{end_s:.3f} s does not lie in the file's {duration_s:.3f} s"
+            raise _fault("bad_segment", detail, end_s, duration_s)
+        if end_s - segment.start_s > LONGEST_S:
+            length_s = end_s - segment.start_s
+            raise _fault("too_long", f"{length_s:.0f} s is above the limit of {LONGEST_S:.0f} s", length_s, LONGEST_S)
+        first = round(segment.start_s * rate_hz)
+        return first, -1 if segment.end_s is None else round(end_s * rate_hz) - first
+
+
+@contextmanager
+def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
+    """Open an audio file given as bytes, after asking its container what it promises.
+
+    Args:
+        name: For its extension, which must not contradict the content.
+
+    Raises:
+        AudioFaultError: with the reason ``empty_file``, ``not_audio``, ``decode_error``, ``no_frames``,
+            ``sample_rate``, ``wrong_extension`` or ``truncated``.
+    """
+    if not data:
+        raise _fault("empty_file", "has 0 bytes", 0.0, 1.0)
+    container = sniff(data)
+    if container is None:
+        raise _fault("not_audio", f"is not audio of a known kind: it begins with {data[:24]!r}")
+    try:
+        sound = sf.SoundFile(io.BytesIO(data))
+    except (sf.LibsndfileError, TypeError) as error:
+        raise _fault("decode_error", f"does not open as {container}: {error}") from error
+    with sound:
+        if sound.frames <= 0:
+            raise _fault("no_frames", f"has a {container} header and no samples", 0.0, 1.0)
+        if not LOWEST_RATE_HZ <= sound.samplerate <= HIGHEST_RATE_HZ:
+            limit = LOWEST_RATE_HZ if sound.samplerate < LOWEST_RATE_HZ else HIGHEST_RATE_HZ
+            detail = f"states {sound.samplerate} Hz; possible are {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+            raise _fault("sample_rate", detail, float(sound.samplerate), float(limit))
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in SUFFIXES and SUFFIXES[suffix] != container:
+            raise _fault("wrong_extension", f"is named {suffix} but holds {container}")
+        missing = shortfall(data, container)
+        if missing is not None:
+            found, promised, unit = missing
+            raise _fault("truncated", f"promises {promised} {unit} and has {found}", float(found), float(promised))
+        yield AudioSource(sound)
+
+
+def _mix(samples_NC: NDArray[np.float32]) -> Waveform:
+    if samples_NC.shape[1] == 1:
+        return np.ascontiguousarray(samples_NC[:, 0])
+    mono_N: Waveform = samples_NC.mean(axis=1, dtype=np.float32)
+    loudest = float(np.max(np.einsum("nc,nc->c", samples_NC, samples_NC)))
+    mixed = float(np.dot(mono_N, mono_N))
+    if loudest > 0.0:  # false for NaN as well, which the measures count
+        loss_db = 10.0 * np.log10(loudest / mixed) if mixed > 0.0 else _SILENCE_DB
+        if loss_db > CANCELLATION_DB:
+            detail = (
+                f"its {samples_NC.shape[1]} channels cancel each other: mixed they lose {loss_db:.0f} dB, "
+                f"above the limit of {CANCELLATION_DB:.0f} dB"
+            )
+            raise _fault("channels_cancel", detail, float(loss_db), CANCELLATION_DB)
+    return mono_N
+
+
+def _fault(reason: Reason, detail: str, value: float | None = None, limit: float | None = None) -> AudioFaultError:
+    return AudioFaultError(AudioProblem(reason, detail, value, limit))

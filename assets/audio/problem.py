@@ -1,0 +1,32 @@
+"""What is wrong with one audio file, as a value that crosses process borders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from validation.ledger import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AudioProblem:
+    """Why a file, or one segment of it, goes no further.
+
+    Attributes:
+        reason: The ledger's reason.
+        detail: For a person, without the file's name (the same content may lie under several names).
+        value: What was found, where it is a number.
+        limit: What was expected or allowed.
+    """
+
+    reason: Reason
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class AudioFaultError(ValueError):
+    """A fault of the file under the hand; carries the problem to the ledger."""
+
+    def __init__(self, problem: AudioProblem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
