@@ -34,7 +34,10 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
         duckdb.Error: with DuckDB's own message.
     """
     with connect(lake) as connection:
-        frame = pl.from_arrow(connection.execute(statement).to_arrow_table())
+        relation = connection.sql(statement)
+        if relation is None:  # a statement without rows, such as SET
+            return pl.DataFrame()
+        frame = pl.from_arrow(relation.to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
     return frame
 

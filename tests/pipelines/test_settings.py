@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.settings import Settings, prepare_home, read_settings, write_settings
+from training_jobs.spec import ConfigurationError
+
+
+def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
+    settings = Settings(corpora="/somewhere/corpora.yaml", profile="tiny", time_zone="Asia/Shanghai")
+    write_settings(tmp_path, settings)
+    assert read_settings(tmp_path) == settings
+    assert [path.name for path in tmp_path.iterdir()] == ["voxline.yaml"]
+
+
+def test_a_home_without_settings_has_the_defaults(tmp_path: Path) -> None:
+    assert read_settings(tmp_path) == Settings(corpora=None, profile="tiny", time_zone="UTC")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("profle: tiny", "profle"), ("profile: huge", "huge"), ("time_zone: Mars/Olympus", "Mars/Olympus")],
+)
+def test_wrong_settings_name_file_and_value(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "voxline.yaml").write_text(line)
+    with pytest.raises(ConfigurationError, match=said) as error:
+        read_settings(tmp_path)
+    assert "voxline.yaml" in str(error.value)
+
+
+def test_a_new_home_gets_the_instance_file_and_an_old_one_keeps_its_own(tmp_path: Path) -> None:
+    prepare_home(tmp_path / "new")
+    assert "pools" in (tmp_path / "new" / "dagster.yaml").read_text()
+    (tmp_path / "new" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    prepare_home(tmp_path / "new")
+    assert (tmp_path / "new" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
