@@ -20,11 +20,13 @@ _APOSTROPHES = str.maketrans("", "", "'’ʼ`")
 
 
 @dataclass(frozen=True)
-class WordScore:
-    """One reply against its reference."""
+class ReplyScore:
+    """One reply against its reference: errors are the fewest insertions, deletions and substitutions."""
 
-    errors: int
+    word_errors: int
     words: int
+    char_errors: int
+    chars: int
     exact: bool
 
 
@@ -33,15 +35,18 @@ class SliceScore:
     """Sums over the rows of one slice.
 
     Attributes:
+        word_errors: of ``words`` words in the references.
         wer: word errors by reference words; ``None`` where the references hold no word.
+        cer: the same for characters, without the spaces.
         exact_match: share of rows whose words are all right and in order.
-        no_reply: rows without a reply, which count as failures in both figures.
+        no_reply: rows without a reply, which count as failures in all figures.
     """
 
     rows: int
-    errors: int
+    word_errors: int
     words: int
     wer: float | None
+    cer: float | None
     exact_match: float
     no_reply: int
 
@@ -59,26 +64,33 @@ def normalise(text: str) -> str:
     return " ".join(_CJK.sub(r" \g<0> ", spaced).split())
 
 
-def score_words(reference: str, hypothesis: str) -> WordScore:
-    """Word errors (Levenshtein, by jiwer) of ``hypothesis`` after :func:`normalise` of both."""
+def score_reply(reference: str, hypothesis: str) -> ReplyScore:
+    """Word and character errors (Levenshtein, by jiwer) of ``hypothesis`` after :func:`normalise` of both."""
     wanted, said = normalise(reference), normalise(hypothesis)
-    counts = jiwer.process_words(wanted, said)
-    errors = counts.substitutions + counts.deletions + counts.insertions
-    words = counts.hits + counts.substitutions + counts.deletions
-    # A reply without a word is never right, not even where the reference has none.
-    return WordScore(errors=errors, words=words, exact=bool(said) and wanted == said)
+    words = jiwer.process_words(wanted, said)
+    chars = jiwer.process_characters(wanted.replace(" ", ""), said.replace(" ", ""))
+    return ReplyScore(
+        word_errors=words.substitutions + words.deletions + words.insertions,
+        words=words.hits + words.substitutions + words.deletions,
+        char_errors=chars.substitutions + chars.deletions + chars.insertions,
+        chars=chars.hits + chars.substitutions + chars.deletions,
+        # A reply without a word is never right, not even where the reference has none.
+        exact=bool(said) and wanted == said,
+    )
 
 
-def aggregate(scores: Sequence[WordScore], no_reply: int) -> SliceScore | None:
+def aggregate(scores: Sequence[ReplyScore], no_reply: int) -> SliceScore | None:
     """Sums over one slice; ``None`` for a slice without rows, which has no score rather than one of 0."""
     if not scores:
         return None
-    errors, words = sum(score.errors for score in scores), sum(score.words for score in scores)
+    word_errors, words = sum(score.word_errors for score in scores), sum(score.words for score in scores)
+    char_errors, chars = sum(score.char_errors for score in scores), sum(score.chars for score in scores)
     return SliceScore(
         rows=len(scores),
-        errors=errors,
+        word_errors=word_errors,
         words=words,
-        wer=errors / words if words else None,
+        wer=word_errors / words if words else None,
+        cer=char_errors / chars if chars else None,
         exact_match=sum(score.exact for score in scores) / len(scores),
         no_reply=no_reply,
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training_jobs.scoring import WordScore, aggregate, normalise, score_words
+from training_jobs.scoring import ReplyScore, aggregate, normalise, score_reply
 
 
 @pytest.mark.parametrize(
@@ -23,27 +23,27 @@ def test_normalisation_is_the_documented_one(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "expected"),
     [
-        ("Turn on the light.", "turn on the light", WordScore(0, 4, True)),
-        ("turn on the light", "turn the lights", WordScore(2, 4, False)),
-        ("seven", "", WordScore(1, 1, False)),
-        ("打开灯", "打关灯", WordScore(1, 3, False)),
-        ("seven", "seven " * 5, WordScore(4, 1, False)),  # no cap: babble scores above 1
-        ("…", "one", WordScore(1, 0, False)),
+        ("Turn on the light.", "turn on the light", ReplyScore(0, 4, 0, 14, True)),
+        ("turn on the light", "turn the lights", ReplyScore(2, 4, 3, 14, False)),
+        ("seven", "", ReplyScore(1, 1, 5, 5, False)),
+        ("打开灯", "打关灯", ReplyScore(1, 3, 1, 3, False)),
+        ("seven", "seven " * 5, ReplyScore(4, 1, 20, 5, False)),  # no cap: babble scores above 1
+        ("…", "one", ReplyScore(1, 0, 3, 0, False)),
     ],
 )
-def test_word_errors_are_counted(reference: str, hypothesis: str, expected: WordScore) -> None:
-    assert score_words(reference, hypothesis) == expected
+def test_errors_are_counted(reference: str, hypothesis: str, expected: ReplyScore) -> None:
+    assert score_reply(reference, hypothesis) == expected
 
 
 def test_a_slice_pools_its_rows_words_and_counts_silence_as_failure() -> None:
-    score = aggregate([score_words("one two three", "one two three"), score_words("four", "")], no_reply=1)
+    score = aggregate([score_reply("one two three", "one two three"), score_reply("four", "")], no_reply=1)
     assert score is not None
     assert (score.rows, score.wer, score.exact_match, score.no_reply) == (2, 1 / 4, 1 / 2, 1)
 
 
 def test_an_empty_slice_has_no_score_and_a_wordless_one_no_error_rate() -> None:
     assert aggregate([], no_reply=0) is None
-    wordless = aggregate([score_words("…", "")], no_reply=1)
+    wordless = aggregate([score_reply("…", "")], no_reply=1)
     assert wordless is not None
     assert wordless.wer is None
     assert wordless.exact_match == 0.0

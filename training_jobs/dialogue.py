@@ -1,0 +1,98 @@
+"""A trained checkpoint as something one can talk to: messages and audio tokens in, text and audio tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from models import SCHEDULES, generate, load_model
+from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION, encode_prompt, vocabulary_of
+
+if TYPE_CHECKING:
+    from models import MctpForCausalLM
+
+Mode = Literal["vanilla", "balance", "boost", "turbo"]
+TRANSCRIBE_PROMPT = f"Convert the speech to text.\n{AUDIO_MARKER}"  # DESIGN §4
+
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said.
+
+    Attributes:
+        token_ids: all new ids, the end token left out.
+        text: the text among them.
+        audio_tokens: the audio token numbers among them, in order.
+        ended: whether the model ended its turn, rather than running into the limit.
+    """
+
+    token_ids: list[int]
+    text: str
+    audio_tokens: list[int]
+    ended: bool
+
+
+class SpeechModel:
+    """A checkpoint with its text tokenizer; decodes greedily."""
+
+    def __init__(self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self._vocabulary = vocabulary_of(tokenizer)
+        # Ids past the tokenizer's own are the embedding's padding, which an untrained model may well pick.
+        self._text_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
+
+    @classmethod
+    def load(cls, directory: Path, device: str = "cpu") -> SpeechModel:
+        """Load weights and text tokenizer from a stage's ``model/`` directory, in float32.
+
+        Raises:
+            models.checkpoints.CheckpointError: if the directory holds no checkpoint.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        assert isinstance(tokenizer, PreTrainedTokenizerFast), type(tokenizer)
+        return cls(load_model(directory, device=device), tokenizer)
+
+    def reply(
+        self, messages: Messages, audio_tokens: Sequence[Sequence[int]], mode: Mode, max_new_tokens: int
+    ) -> Reply:
+        """Answer the turns given; ``audio_tokens`` has one list of numbers per ``<|audio|>`` marker in them.
+
+        Raises:
+            training_jobs.rows.RowError: for a marker without an audio, or an audio token out of range.
+        """
+        prompt = encode_prompt(messages, audio_tokens, self.tokenizer)
+        return self.read(
+            generate(self.model, prompt, SCHEDULES[mode], max_new_tokens, self._vocabulary.im_end)
+        )
+
+    def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:
+        """What is said in one audio."""
+        turn = {"role": "user", "content": TRANSCRIBE_PROMPT}
+        return self.reply([turn], [audio_tokens], mode, max_new_tokens)
+
+    def speak(self, text: str, mode: Mode, max_new_tokens: int) -> Reply:
+        """Read ``text`` aloud."""
+        return self.reply([{"role": "user", "content": SPEAK_INSTRUCTION + text}], [], mode, max_new_tokens)
+
+    def read(self, token_ids: Sequence[int]) -> Reply:
+        """Split generated ids at the end of the turn, then into text and audio."""
+        vocabulary = self._vocabulary
+        ids = list(token_ids)
+        ended = vocabulary.im_end in ids
+        if ended:
+            ids = ids[: ids.index(vocabulary.im_end)]
+        text = self.tokenizer.decode(
+            [token for token in ids if token in self._text_ids], clean_up_tokenization_spaces=False
+        )
+        audio = [token - vocabulary.first_audio for token in ids if self._is_audio(token)]
+        return Reply(token_ids=ids, text=str(text).strip(), audio_tokens=audio, ended=ended)
+
+    def _is_audio(self, token: int) -> bool:
+        return 0 <= token - self._vocabulary.first_audio < self._vocabulary.audio_codes

@@ -1,0 +1,166 @@
+"""Scores a checkpoint on the held-out rows, in Vanilla and in Boost decoding: ``python -m training_jobs.evaluate``.
+
+Leaves in the job's output directory ``rows.parquet`` (each row and mode: reference, hypothesis, errors),
+``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode) and ``result.json`` with
+
+- ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen``,
+  ``sqa_exact``, ``tts_wer``, ``tts_exact``; a figure without rows is absent. Also flat, as ``<mode>_<figure>``;
+- ``rows``, ``left_out`` (held-out rows not scored, by reason), ``cut_replies`` (replies that ran into
+  ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and ``scores_markdown``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import psutil
+from tqdm import tqdm
+
+from training_jobs.evaluation_rows import EvaluationRow, HeldOut, held_out_rows
+from training_jobs.evaluation_tables import overall, row_table, score_table, scores_markdown
+from training_jobs.jobs import EvaluateJob, write_result
+from training_jobs.launch import gpu_count
+from training_jobs.program import program_main
+from training_jobs.reporting import Reporter
+from training_jobs.tracking import TrackedRun, tracked_run
+from validation.lake import Lake
+
+if TYPE_CHECKING:
+    from training_jobs.dialogue import Mode
+    from training_jobs.evaluation_worker import Answer
+
+MODES: tuple[Mode, ...] = ("vanilla", "boost")
+ROWS_FILE = "rows.parquet"
+SCORES_FILE = "scores.parquet"
+_WORKER = "training_jobs.evaluation_worker"
+_PROGRESS_SECONDS = 10.0
+_MODEL_COPIES = 3  # memory of one worker, in sizes of the weights on disk: bf16 read as float32, and caches
+
+
+def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
+    """Score the checkpoint; see the module's docstring for what is written.
+
+    Raises:
+        training_jobs.evaluation_rows.EvaluationError: if nothing is held out, or audio tokens are missing.
+    """
+    from models import load_audio_tokenizer
+
+    began = time.monotonic()
+    settings = job.settings
+    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(MODES)}
+    with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
+        held_out = held_out_rows(
+            Lake(job.lake),
+            job.corpora,
+            load_audio_tokenizer(job.tokenizer_dir).digest,
+            settings.max_rows_per_slice,
+            job.seed,
+        )
+        slices = len({row.slice_key for row in held_out.rows})
+        report.log(f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(MODES)}")
+        answers = _decode(job.model_dir, held_out.rows, settings.max_new_tokens, report)
+        rows = row_table(held_out.rows, answers)
+        scores = score_table(rows)
+        _write_parquet(rows, job.output_dir / ROWS_FILE)
+        _write_parquet(scores, job.output_dir / SCORES_FILE)
+        result = _result(rows, scores, held_out, time.monotonic() - began)
+        result["run_id"] = run.run_id
+        _track(run, scores, result, job.output_dir)
+    report.log("\n" + result["scores_markdown"])
+    write_result(job.output_dir, result)
+    return result
+
+
+def _result(rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, seconds: float) -> dict[str, Any]:
+    figures = overall(rows)
+    return {
+        "overall": figures,
+        **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
+        "rows": len(held_out.rows),
+        "left_out": held_out.left_out,
+        "cut_replies": int((~rows["ended"]).sum()),
+        "seconds": round(seconds, 1),
+        "scores_markdown": scores_markdown(scores, MODES),
+    }
+
+
+def _decode(
+    model_dir: Path, rows: Sequence[EvaluationRow], max_new_tokens: int, report: Reporter
+) -> list[Answer]:
+    device = "cuda" if gpu_count() else "cpu"
+    workers = 1 if device == "cuda" else _cpu_workers(model_dir)
+    answers: list[Answer] = []
+    total = len(rows) * len(MODES)
+    with (
+        _pool(model_dir, device, workers) as pool,
+        # A log file has the report's lines; the bar is for whoever watches a terminal.
+        tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
+    ):
+        from training_jobs.evaluation_worker import answer
+
+        waiting = [pool.submit(answer, row, mode, max_new_tokens) for row in rows for mode in MODES]
+        next_line = time.monotonic() + _PROGRESS_SECONDS
+        for done in as_completed(waiting):
+            answers.append(done.result())
+            bar.update()
+            if time.monotonic() >= next_line:
+                report.log(f"{len(answers)} of {total} replies")
+                next_line += _PROGRESS_SECONDS
+    return answers
+
+
+@contextmanager
+def _pool(model_dir: Path, device: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that have loaded the model; when the block fails, what is waiting is dropped."""
+    from training_jobs.evaluation_worker import start
+
+    # A server that has torch imported and forks: one import instead of one per worker, and no threads to inherit.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_WORKER])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=(model_dir, device))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cpu_workers(model_dir: Path) -> int:
+    """As many processes as there are cores for this one, and as fit into memory."""
+    weights = sum(path.stat().st_size for path in model_dir.glob("*.safetensors"))
+    fitting = psutil.virtual_memory().available // max(1, _MODEL_COPIES * weights)
+    return max(1, min(len(os.sched_getaffinity(0)), int(fitting)))
+
+
+def _write_parquet(table: pl.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    table.write_parquet(temporary)
+    temporary.replace(path)
+
+
+def _track(run: TrackedRun, scores: pl.DataFrame, result: dict[str, Any], output_dir: Path) -> None:
+    figures: dict[str, dict[str, float]] = result["overall"]
+    run.metrics(
+        {f"{mode}/{name}": value for mode, values in figures.items() for name, value in values.items()}
+    )
+    run.table(scores.to_dict(as_series=False), "scores.json")
+    run.text(result["scores_markdown"], "scores.md")
+    run.artifact(output_dir / ROWS_FILE)
+    run.artifact(output_dir / SCORES_FILE)
+
+
+def _run(job: EvaluateJob, report: Reporter) -> None:
+    evaluate(job, report)
+
+
+if __name__ == "__main__":
+    program_main(EvaluateJob, _run)

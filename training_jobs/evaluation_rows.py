@@ -1,0 +1,160 @@
+"""Which held-out rows are scored, and what is asked of the model for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
+from validation.lake import Lake
+
+EvaluationTask = Literal["asr", "sqa", "tts"]
+SpeakerGroup = Literal["known", "unseen"]
+
+
+class EvaluationError(ValueError):
+    """Held-out rows that cannot be scored as they stand; names the row and what is missing."""
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One held-out row.
+
+    Attributes:
+        task: transcription, spoken question answering, or speech synthesis.
+        speaker_group: ``known`` where the speaker occurs in the training split of the row's corpus.
+        messages: the turns up to the reply that is asked for.
+        audio_tokens: token numbers, one list per ``<|audio|>`` marker in ``messages``.
+        reference: the text that the reply should hold, or for synthesis the text it should speak.
+    """
+
+    row_id: str
+    corpus: str
+    language: str
+    speaker: str
+    task: EvaluationTask
+    speaker_group: SpeakerGroup
+    messages: list[dict[str, str]]
+    audio_tokens: list[list[int]]
+    reference: str
+
+    @property
+    def slice_key(self) -> tuple[str, str, str, str]:
+        """Task, corpus, language and speaker group."""
+        return (self.task, self.corpus, self.language, self.speaker_group)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows to score, and how many held-out rows were left out for which reason."""
+
+    rows: list[EvaluationRow]
+    left_out: dict[str, int]
+
+
+def held_out_rows(
+    lake: Lake, corpora: Sequence[str], tokenizer_digest: str, max_rows_per_slice: int, seed: int
+) -> HeldOut:
+    """The rows of split ``test`` that have a task to score, at most ``max_rows_per_slice`` per slice.
+
+    Which rows of a large slice are taken follows from the hash of seed, corpus and row id: the same ones whenever
+    the row is there, whatever else was added or dropped.
+
+    Raises:
+        EvaluationError: if no row is held out, or audio tokens of this tokenizer are missing.
+        validation.lake.MissingTableError: if a corpus has not been prepared.
+    """
+    table = pl.concat([lake.read_table("training_rows", corpus) for corpus in corpora])
+    heard = set(table.filter(pl.col("split") == "train").select("corpus", "speaker").iter_rows())
+    slices: dict[tuple[str, ...], list[tuple[str, dict[str, Any], EvaluationRow]]] = {}
+    left_out: Counter[str] = Counter()
+    for record in table.filter(pl.col("split") == "test").iter_rows(named=True):
+        group: SpeakerGroup = "known" if (record["corpus"], record["speaker"]) in heard else "unseen"
+        row = _question(record, group)
+        if isinstance(row, str):
+            left_out[row] += 1
+        else:
+            slices.setdefault(row.slice_key, []).append((_rank(row, seed), record, row))
+    taken = []
+    for key in sorted(slices):
+        ranked = sorted(slices[key], key=lambda entry: entry[0])
+        taken += ranked[:max_rows_per_slice]
+        left_out["beyond max_rows_per_slice"] += len(ranked[max_rows_per_slice:])
+    if not taken:
+        raise EvaluationError(
+            f"nothing to evaluate: corpora {list(corpora)} in {lake.url} have no held-out row (split test) with a "
+            "transcript, a spoken question or a text to speak; add a split rule to the corpora file"
+        )
+    tokens = _tokens(lake, corpora, tokenizer_digest)
+    rows = [_with_tokens(row, record, tokens, tokenizer_digest) for _, record, row in taken]
+    return HeldOut(rows, {reason: count for reason, count in left_out.items() if count})
+
+
+def _question(record: Mapping[str, Any], group: SpeakerGroup) -> EvaluationRow | str:
+    """What to ask for a row, its audio tokens still missing; or why it is not scored."""
+    messages: list[dict[str, str]] = json.loads(record["messages"])
+    *prompt, reply = messages
+    if reply["role"] != "assistant":
+        return "last turn is not the assistant's"
+    asked = prompt[-1]["content"] if prompt else ""
+    task: EvaluationTask
+    if record["task"] == "asr":
+        task, reference = "asr", reply["content"]
+    elif record["task"] == "tts":
+        task, reference = "tts", asked.removeprefix(SPEAK_INSTRUCTION)
+    elif record["task"] == "conversation" and AUDIO_MARKER in asked:
+        task, reference = "sqa", reply["content"].replace(AUDIO_MARKER, "")
+    else:
+        return f"{record['task']} without a spoken question"
+    if not reference.strip():
+        return f"{record['task']} without a reference text"
+    return EvaluationRow(
+        row_id=record["row_id"],
+        corpus=record["corpus"],
+        language=record["language"],
+        speaker=record["speaker"],
+        task=task,
+        speaker_group=group,
+        messages=prompt,
+        audio_tokens=[],
+        reference=reference.strip(),
+    )
+
+
+def _with_tokens(
+    row: EvaluationRow, record: Mapping[str, Any], tokens: Mapping[str, list[int]], tokenizer_digest: str
+) -> EvaluationRow:
+    # Markers are counted over all turns in order, so the prompt's audios are the first ones.
+    markers = sum(message["content"].count(AUDIO_MARKER) for message in row.messages)
+    digests = record["audio_digests"][:markers]
+    if lacking := [digest for digest in digests if digest not in tokens]:
+        raise EvaluationError(
+            f"row {row.row_id!r} of corpus {row.corpus!r}: audio {lacking[0]} has no tokens of tokenizer "
+            f"{tokenizer_digest}; materialise audio_tokens with it"
+        )
+    return EvaluationRow(**{**vars(row), "audio_tokens": [tokens[digest] for digest in digests]})
+
+
+def _tokens(lake: Lake, corpora: Sequence[str], tokenizer_digest: str) -> dict[str, list[int]]:
+    tables = [
+        lake.read_table("audio_tokens", corpus)
+        for corpus in corpora
+        if lake.has_table("audio_tokens", corpus)
+    ]
+    return {
+        digest: token_ids
+        for table in tables
+        for digest, token_ids in table.filter(pl.col("tokenizer_digest") == tokenizer_digest)
+        .select("audio_digest", "token_ids")
+        .iter_rows()
+    }
+
+
+def _rank(row: EvaluationRow, seed: int) -> str:
+    return hashlib.sha256(f"{seed}\0{row.corpus}\0{row.row_id}".encode()).hexdigest()

@@ -1,0 +1,78 @@
+"""The processes that decode held-out rows: each holds the model and one thread, and takes a row at a time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from training_jobs.dialogue import Mode, Reply, SpeechModel
+from training_jobs.evaluation_rows import EvaluationError, EvaluationRow
+
+_model: SpeechModel | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said for one row in one mode.
+
+    Attributes:
+        corpus, row_id, task: which row.
+        hypothesis: the reply's text; for synthesis what the model reads back from its own speech; ``None`` where
+            there was no speech to read back.
+        new_tokens: of the reply, read-back not counted.
+        audio_tokens: among them.
+        ended: whether the reply ended by itself.
+        seconds: spent on the row.
+    """
+
+    corpus: str
+    row_id: str
+    task: str
+    mode: Mode
+    hypothesis: str | None
+    new_tokens: int
+    audio_tokens: int
+    ended: bool
+    seconds: float
+
+
+def start(model_dir: Path, device: str) -> None:
+    """Load the model; runs once per process."""
+    global _model
+    # A token of a small model is over before a second thread has woken up: the cores go to rows instead.
+    torch.set_num_threads(1)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    _model = SpeechModel.load(model_dir, device)
+
+
+def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer:
+    """Ask the model, in the process that :func:`start` has run in."""
+    assert _model is not None, "start() has not run in this process"
+    began = time.perf_counter()
+    try:
+        reply = _model.reply(row.messages, row.audio_tokens, mode, max_new_tokens)
+    except ValueError as error:
+        raise EvaluationError(f"row {row.row_id!r} of corpus {row.corpus!r}, {mode}: {error}") from error
+    hypothesis = _read_back(_model, reply, max_new_tokens) if row.task == "tts" else reply.text
+    return Answer(
+        corpus=row.corpus,
+        row_id=row.row_id,
+        task=row.task,
+        mode=mode,
+        hypothesis=hypothesis,
+        new_tokens=len(reply.token_ids),
+        audio_tokens=len(reply.audio_tokens),
+        ended=reply.ended,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _read_back(model: SpeechModel, spoken: Reply, max_new_tokens: int) -> str | None:
+    if not spoken.audio_tokens:
+        return None
+    # Always the same listener, so that two modes differ by how they spoke only.
+    return model.transcribe(spoken.audio_tokens, "vanilla", max_new_tokens).text
