@@ -91,8 +91,9 @@ class SpeechModel:
         text = self.tokenizer.decode(
             [token for token in ids if token in self._text_ids], clean_up_tokenization_spaces=False
         )
-        audio = [token - vocabulary.first_audio for token in ids if self._is_audio(token)]
+        audio = [token - vocabulary.first_audio for token in ids if self.is_audio(token)]
         return Reply(token_ids=ids, text=str(text).strip(), audio_tokens=audio, ended=ended)
 
-    def _is_audio(self, token: int) -> bool:
+    def is_audio(self, token: int) -> bool:
+        """Whether a vocabulary id stands for an audio token."""
         return 0 <= token - self._vocabulary.first_audio < self._vocabulary.audio_codes
