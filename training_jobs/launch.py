@@ -25,7 +25,9 @@ def program_command(
         timeout_s: Seconds after which the supervisor ends the program.
         quiet: Write output to the log only.
     """
-    return supervised([sys.executable, "-m", f"training_jobs.{program}", str(job_file)], log, timeout_s, quiet)
+    return supervised(
+        [sys.executable, "-m", f"training_jobs.{program}", str(job_file)], log, timeout_s, quiet
+    )
 
 
 def train_command(
@@ -61,7 +63,9 @@ def gpu_count() -> int:
     if program is None:
         return 0
     answer = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, check=False, timeout=60)
-    return sum(line.startswith("GPU ") for line in answer.stdout.splitlines()) if answer.returncode == 0 else 0
+    return (
+        sum(line.startswith("GPU ") for line in answer.stdout.splitlines()) if answer.returncode == 0 else 0
+    )
 
 
 def visible_devices() -> list[str] | None:

@@ -37,7 +37,9 @@ def loss_curve_markdown(title: str, steps: Sequence[int], curves: Mapping[str, S
         if index == 0:
             axes.plot(steps, losses, label=name, linewidth=2, color="tab:red")
         else:
-            axes.plot(steps, losses, label=name, linewidth=1, color=colours((index - 1) / max(1, len(curves) - 1)))
+            axes.plot(
+                steps, losses, label=name, linewidth=1, color=colours((index - 1) / max(1, len(curves) - 1))
+            )
     axes.set(title=title, xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", ncols=2)

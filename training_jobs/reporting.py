@@ -32,7 +32,10 @@ def configure_logging() -> None:
     """Log lines to standard error, with the rank where there are several."""
     prefix = f"[rank {rank()}] " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {prefix}%(levelname)s %(message)s", force=True
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {prefix}%(levelname)s %(message)s",
+        force=True,
     )
     for chatty in ("DeepSpeed", "alembic", "mlflow", "matplotlib", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

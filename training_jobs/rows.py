@@ -69,7 +69,9 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
 @lru_cache(maxsize=8)
 def _vocabulary(tokenizer: PreTrainedTokenizerFast, _length: int) -> Vocabulary:
     vocabulary: dict[str, int] = tokenizer.get_vocab()
-    audio = {int(found[1]): index for name, index in vocabulary.items() if (found := _AUDIO_NAME.fullmatch(name))}
+    audio = {
+        int(found[1]): index for name, index in vocabulary.items() if (found := _AUDIO_NAME.fullmatch(name))
+    }
     needed = ("<|im_start|>", "<|im_end|>", "<|begin_of_audio|>", "<|end_of_audio|>", "<|audio_0|>")
     if missing := [name for name in needed if name not in vocabulary]:
         raise RowError(f"the text tokenizer lacks {missing}; extend it with models.extend_text_tokenizer")
@@ -127,7 +129,9 @@ def encode_prompt(
     """
     vocabulary = vocabulary_of(tokenizer)
     turns = _turns(messages, audio_tokens, tokenizer, ratio)
-    return [token for head, body, _ in turns for token in head + body] + _head("assistant", vocabulary, tokenizer)
+    return [token for head, body, _ in turns for token in head + body] + _head(
+        "assistant", vocabulary, tokenizer
+    )
 
 
 def _turns(
@@ -190,7 +194,8 @@ def _assistant_ids(
     """Each audio is interleaved with the text in front of it; text behind the last one belongs to it too."""
     texts = [_text_ids(tokenizer, text) for text in content.split(AUDIO_MARKER)]
     if audios:
-        texts[-2] += texts.pop()
+        behind = texts.pop()
+        texts[-1] += behind
     ids: list[int] = []
     for index, text in enumerate(texts):
         audio = audios[index] if audios else []

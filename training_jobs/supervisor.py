@@ -84,7 +84,9 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
         output.say(f"supervisor: ended {left} processes that the program had left behind")
     if code != 0:
         seconds = time.monotonic() - started
-        output.say_failure(f"{why or 'the program ended'} with code {code} after {seconds:.0f} s: {' '.join(argv)}")
+        output.say_failure(
+            f"{why or 'the program ended'} with code {code} after {seconds:.0f} s: {' '.join(argv)}"
+        )
     return code
 
 

@@ -148,7 +148,9 @@ def test_the_time_limit_ends_the_tree_and_is_said(tmp_path: Path, started: list[
 
 def test_output_is_passed_on_and_logged_and_a_failure_repeats_the_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "folder" / "log.txt"
-    code = "import sys\nprint('to stdout')\nfor n in range(100): print('line', n, file=sys.stderr)\nsys.exit(7)"
+    code = (
+        "import sys\nprint('to stdout')\nfor n in range(100): print('line', n, file=sys.stderr)\nsys.exit(7)"
+    )
     argv = supervisor_argv("--log", str(log), program=[sys.executable, "-c", code])
     answer = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert answer.returncode == 7
@@ -160,7 +162,9 @@ def test_output_is_passed_on_and_logged_and_a_failure_repeats_the_last_lines(tmp
 
 
 def test_the_last_lines_are_the_workers_and_not_torchruns_report_on_them(tmp_path: Path) -> None:
-    report = "E1122 21:00:00.000000 1 torch/distributed/elastic/multiprocessing/api.py:900] failed (exitcode: 1)"
+    report = (
+        "E1122 21:00:00.000000 1 torch/distributed/elastic/multiprocessing/api.py:900] failed (exitcode: 1)"
+    )
     code = f"import sys\nprint('loss is nan at step 7', file=sys.stderr)\nprint({report!r}, file=sys.stderr)\nsys.exit(1)"
     argv = supervisor_argv(program=[sys.executable, "-c", code])
     answer = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)

@@ -1,0 +1,139 @@
+"""Checkpoints of a running stage: written aside, renamed, verified before they are used.
+
+``<directory>/step-000040/`` holds DeepSpeed's files (weights that are trained, optimizer state of every rank) and
+``state.json`` with their sizes and digests. DeepSpeed's files are pickles: only directories that this program wrote
+are ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training_jobs.distributed import World
+from training_jobs.history import History
+
+STATE_FILE = "state.json"
+_WORKING = ".saving"
+_NAME = re.compile(r"step-\d{6,}")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint that was loaded."""
+
+    name: str
+    step: int
+    history: History
+
+
+class Checkpoints:
+    """The checkpoints of one stage.
+
+    Args:
+        directory: Theirs alone; shared by all ranks.
+        keep: How many are kept.
+        fingerprint: Of what is trained on what; a checkpoint with another one is not used.
+        world: This rank.
+        log: Where fallbacks are said.
+    """
+
+    def __init__(
+        self, directory: Path, keep: int, fingerprint: str, world: World, log: Callable[[str], None]
+    ) -> None:
+        self._directory = directory
+        self._keep = keep
+        self._fingerprint = fingerprint
+        self._world = world
+        self._log = log
+
+    def save(self, engine: Any, steps_done: int, history: History) -> None:
+        """Save after ``steps_done`` steps; called on all ranks."""
+        name = f"step-{steps_done:06d}"
+        working = self._directory / _WORKING
+        if self._world.rank == 0:
+            shutil.rmtree(working, ignore_errors=True)
+            working.mkdir(parents=True)
+        self._world.barrier()
+        # The frozen weights are those of the checkpoint the stage started from.
+        engine.save_checkpoint(working, tag=name, save_latest=False, exclude_frozen_parameters=True)
+        self._world.barrier()
+        files = sorted(path for path in (working / name).rglob("*") if path.is_file())
+        # Every rank reads back a share: the digests of a large model's state take a while.
+        share = {path.name: _describe(path) for path in files[self._world.rank :: self._world.size]}
+        shares = self._world.all_values(share)
+        if self._world.rank == 0:
+            described = {file: value for share in shares for file, value in share.items()}
+            state = {
+                "steps_done": steps_done,
+                "fingerprint": self._fingerprint,
+                "files": described,
+                "history": history.to_json(),
+            }
+            (working / name / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            target = self._directory / name
+            shutil.rmtree(target, ignore_errors=True)  # a damaged one that was passed over
+            (working / name).replace(target)
+            shutil.rmtree(working)
+            for old in self._names()[: -self._keep]:
+                shutil.rmtree(self._directory / old)
+        self._world.barrier()
+
+    def load_newest(self, engine: Any) -> Resumed | None:
+        """Load the newest usable checkpoint into the engine; called on all ranks.
+
+        A damaged one is passed over, saying so, for the one before it.
+        """
+        name = self._world.from_first(self._newest_usable() if self._world.rank == 0 else None)
+        if name is None:
+            return None
+        state = json.loads((self._directory / name / STATE_FILE).read_text(encoding="utf-8"))
+        engine.load_checkpoint(self._directory, tag=name, load_module_strict=False)
+        return Resumed(name, state["steps_done"], History.from_json(state["history"]))
+
+    def remove_all(self) -> None:
+        """Remove the checkpoints of a finished stage; called on rank 0."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _names(self) -> list[str]:
+        if not self._directory.is_dir():
+            return []
+        return sorted(path.name for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
+
+    def _newest_usable(self) -> str | None:
+        for name in reversed(self._names()):
+            fault = fault_of(self._directory / name, self._fingerprint)
+            if fault is None:
+                return name
+            self._log(f"checkpoint {name} is not used: {fault}")
+        return None
+
+
+def fault_of(checkpoint: Path, fingerprint: str) -> str | None:
+    """Why a checkpoint cannot be used; ``None`` where it can."""
+    try:
+        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        return f"{STATE_FILE} cannot be read ({error})"
+    if state["fingerprint"] != fingerprint:
+        return "it belongs to other hyper-parameters, other data or another number of ranks"
+    for name, expected in state["files"].items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes, {expected['bytes']} were written"
+        if _describe(path) != expected:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -1,0 +1,92 @@
+"""The ranks of a training stage: NCCL and bfloat16 where there are GPUs, gloo and float32 where there are none.
+
+Ranks come from the environment that torchrun (or Ray, Slurm, Kubernetes) sets: RANK, LOCAL_RANK, WORLD_SIZE,
+MASTER_ADDR, MASTER_PORT.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from training_jobs.spec import ConfigurationError, StageSpec
+
+
+@dataclass(frozen=True)
+class World:
+    """This rank among the others, and what it computes with."""
+
+    rank: int
+    size: int
+    device: torch.device
+    is_bfloat16: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return torch.bfloat16 if self.is_bfloat16 else torch.float32
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Mean of each value over the ranks."""
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        mean: list[float] = (tensor / self.size).tolist()
+        return mean
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def all_values(self, value: Any) -> list[Any]:
+        """Every rank's value, in the order of the ranks."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        dist.barrier()
+
+
+@contextmanager
+def joined(spec: StageSpec) -> Iterator[World]:
+    """Join the other ranks for the length of the block.
+
+    Raises:
+        ConfigurationError: if the environment has no ranks, or the precision asked for cannot be had.
+    """
+    if missing := [
+        name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ
+    ]:
+        raise ConfigurationError(
+            f"{missing} not set: start this program through torchrun (training_jobs.launch)"
+        )
+    import deepspeed
+    import deepspeed.ops
+
+    has_gpu = torch.cuda.is_available()
+    local_rank, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    if has_gpu:
+        torch.cuda.set_device(local_rank)
+        device = torch.device("cuda", local_rank)
+    else:
+        device = torch.device("cpu")
+        # Every rank would otherwise start a thread per core, and the ranks wait for one another's.
+        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+    # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if has_gpu else "gloo", verbose=False)
+    is_bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and has_gpu)
+    try:
+        yield World(int(os.environ["RANK"]), size, device, is_bfloat16)
+    finally:
+        dist.destroy_process_group()

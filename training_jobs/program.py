@@ -1,0 +1,34 @@
+"""The frame of every program: read the job, report, and end with one clear line where a user can mend the fault."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from training_jobs.jobs import JobT, read_job
+from training_jobs.reporting import Reporter, reporter
+
+_log = logging.getLogger(__name__)
+_OURS = ("models", "training_jobs", "validation")
+
+
+def program_main(kind: type[JobT], run: Callable[[JobT, Reporter], None]) -> None:
+    """``run`` the job named on the command line; exits 1 where it fails.
+
+    A fault of the user's (a ``ValueError`` of our own) is one line on standard error; anything else has its traceback.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("job", type=Path, help="the job, as JSON")
+    path = parser.parse_args().job
+    with reporter() as report:
+        try:
+            job = read_job(kind, path)
+            run(job, report)
+        except Exception as error:
+            is_ours = isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in _OURS
+            # Said here, and not by the interpreter: what else ends at exit would write behind it.
+            _log.error("%s: %s", type(error).__name__, error, exc_info=not is_ours)
+            sys.exit(1)
