@@ -1,0 +1,194 @@
+"""The last screen of ``voxline run``: data, stages, figures, latency, registry, and what to open next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from assets.outputs import Outputs
+from assets.workspace import REGISTERED_MODEL, Workspace
+from pipelines.run import RunReport
+from pipelines.settings import Settings
+from training_jobs.jobs import read_result
+from training_jobs.spec import STAGES
+from validation.lake import Lake
+from validation.schemas import OUTCOMES
+
+
+def print_summary(console: Console, home: Path, settings: Settings, report: RunReport) -> None:
+    """Print what the home holds after the run."""
+    workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
+    outputs = Outputs(workspace.training_dir)
+    console.print()
+    console.print(corpora_table(workspace.lake, workspace.corpus_names))
+    console.print(reasons_table(workspace.lake, workspace.corpus_names))
+    console.print(stages_table(outputs))
+    console.print(scores_table(_result(outputs, "evaluation_report")))
+    console.print(latency_table(_result(outputs, "latency_benchmark")))
+    for line in registry_lines(_result(outputs, "registered_model")):
+        console.print(line)
+    console.print()
+    for line in closing_lines(home, report):
+        console.print(line)
+
+
+def corpora_table(lake: Lake, corpora: list[str]) -> Table:
+    """Rows by outcome, hours and tokens per corpus."""
+    table = _table(
+        "Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "audio tokens", "training rows", "held out"]
+    )
+    ledger, tokens = lake.read_table("ledger"), lake.read_table("audio_tokens")
+    accepted, rows = lake.read_table("accepted_utterances"), lake.read_table("training_rows")
+    for corpus in corpora:
+        outcomes = ledger.filter(corpus=corpus)["outcome"].value_counts()
+        counts = {str(row["outcome"]): int(row["count"]) for row in outcomes.to_dicts()}
+        hours = float(accepted.filter(corpus=corpus)["duration_s"].sum() or 0.0) / 3600
+        # A corpus may hold the tokens of an earlier tokenizer too: what counts is what is read now.
+        present = accepted.filter(corpus=corpus).select("audio_digest").drop_nulls().unique()
+        of_corpus = tokens.filter(corpus=corpus).join(present, on="audio_digest", how="semi")
+        splits = rows.filter(corpus=corpus)["split"].to_list()
+        table.add_row(
+            corpus,
+            str(sum(counts.values())),
+            *(str(counts.get(outcome, 0)) for outcome in OUTCOMES),
+            f"{hours:.3f}",
+            f"{int(of_corpus.unique('audio_digest')['token_ids'].list.len().sum()):,}",
+            str(splits.count("train")),
+            str(splits.count("test")),
+        )
+    return table
+
+
+def reasons_table(lake: Lake, corpora: list[str]) -> Table:
+    """Why rows were not accepted, with one case of each reason."""
+    table = _table("Not accepted, and why", ["corpus", "outcome", "reason"], ["rows"], ["for example"])
+    ledger = lake.read_table("ledger").filter(
+        pl.col("corpus").is_in(corpora) & (pl.col("outcome") != "accepted")
+    )
+    grouped = (
+        ledger.sort("utterance_id")
+        .group_by("corpus", "outcome", "reason")
+        .agg(pl.len().alias("rows"), pl.col("detail").first().alias("example"))
+        .sort("corpus", "outcome", "reason")
+    )
+    for row in grouped.iter_rows():
+        corpus, outcome, reason, count, example = row
+        table.add_row(corpus, outcome, reason, str(count), escape(str(example)))
+    return table
+
+
+def stages_table(outputs: Outputs) -> Table:
+    """Steps and losses of the four stages."""
+    table = _table(
+        "Stages", ["stage"], ["steps", "loss first", "loss last", "tokens/s", "seconds", "resumed from"]
+    )
+    for stage in STAGES:
+        result = _result(outputs, stage)
+        resumed = result.get("resumed_from")
+        table.add_row(
+            stage,
+            str(result["steps"]),
+            f"{result['first_loss']:.3f}",
+            f"{result['last_loss']:.3f}",
+            f"{result['tokens_per_s']:,.0f}",
+            f"{result['seconds']:.0f}",
+            "" if resumed is None else f"step {resumed}",
+        )
+    return table
+
+
+def scores_table(result: dict[str, Any]) -> Table:
+    """Held-out figures, the modes side by side."""
+    overall: dict[str, dict[str, float]] = result["overall"]
+    modes = list(overall)
+    table = _table("Held-out rows", ["figure"], [f"{mode} decoding" for mode in modes])
+    names = {
+        "asr_known_wer": "speech recognition, known voices: word error rate",
+        "asr_known_cer": "  character error rate",
+        "asr_known_exact": "  exact match",
+        "asr_unseen_wer": "speech recognition, unseen voices: word error rate",
+        "asr_unseen_cer": "  character error rate",
+        "asr_unseen_exact": "  exact match",
+        "sqa_exact": "spoken question answering: exact match",
+        "tts_wer": "speech synthesis, read back: word error rate",
+        "tts_exact": "  exact match",
+    }
+    for key, name in names.items():
+        values = [overall[mode].get(key) for mode in modes]
+        if any(value is not None for value in values):
+            table.add_row(name, *("" if value is None else f"{value:.1%}" for value in values))
+    return table
+
+
+def latency_table(result: dict[str, Any]) -> Table:
+    """Decode modes."""
+    hardware = result["hardware"]
+    device = hardware.get("gpu") or hardware.get("cpu")
+    prompt = f"Latency (prompt of {result['prompt_tokens']} tokens, {device})"
+    table = _table(
+        prompt,
+        ["mode"],
+        ["first audio chunk p50", "p95", "tokens/s p50", "over Vanilla", "real-time factor"],
+    )
+    for mode, figures in result["modes"].items():
+        table.add_row(
+            mode,
+            f"{figures['first_chunk_ms_p50']:.1f} ms",
+            f"{figures['first_chunk_ms_p95']:.1f} ms",
+            f"{figures['tokens_per_second_p50']:,.0f}",
+            f"{figures['speedup']:.2f} x",
+            f"{figures['real_time_factor']:.3f}",
+        )
+    return table
+
+
+def registry_lines(result: dict[str, Any]) -> list[str]:
+    """Version and aliases, and why."""
+    aliases = result["aliases"]
+    named = " and ".join(aliases) if aliases else "no alias"
+    lines = [f"[bold]Registry[/bold]  {REGISTERED_MODEL} version [bold]{result['version']}[/bold]: {named}"]
+    lines += [f"  {escape(reason)}" for reason in result["gate_reasons"] if "champion" not in aliases]
+    return lines
+
+
+def closing_lines(home: Path, report: RunReport) -> list[str]:
+    """What was recomputed, and what to open next."""
+    if report.recomputed:
+        lines = [f"made: {', '.join(report.recomputed)}"]
+        if report.up_to_date:
+            lines.append(f"up to date, left alone: {', '.join(report.up_to_date)}")
+    else:
+        lines = [
+            f"Nothing was stale: all {len(report.up_to_date)} assets are up to date, nothing was recomputed."
+        ]
+    return [
+        *lines,
+        "",
+        "[bold]Next[/bold]",
+        "  make up                                   the Dagster and MLflow pages of this home",
+        "  voxline status                            each asset's last materialisation and health",
+        '  voxline sql "SELECT corpus, reason, count(*) AS n FROM ledger GROUP BY ALL ORDER BY ALL"',
+        f"  {escape(str(home))}",
+    ]
+
+
+def _result(outputs: Outputs, asset: str) -> dict[str, Any]:
+    result = read_result(outputs.present(asset).path)
+    assert result is not None, asset
+    return result
+
+
+def _table(title: str, left: list[str], right: list[str], last: list[str] | None = None) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right")
+    for name in last or []:
+        table.add_column(name, overflow="fold")
+    return table
