@@ -74,18 +74,24 @@ class AudioSource:
         if not samples_NC.shape[0]:
             raise _fault("no_frames", "holds no samples", 0.0, 1.0)
         mono_N = _mix(samples_NC)
-        return Decoded(mono_N, rate_hz, int(samples_NC.shape[1]), f"{self._sound.format}/{self._sound.subtype}")
+        return Decoded(
+            mono_N, rate_hz, int(samples_NC.shape[1]), f"{self._sound.format}/{self._sound.subtype}"
+        )
 
     def _frames_of(self, segment: Segment, rate_hz: int) -> tuple[int, int]:
         duration_s = self._sound.frames / rate_hz
         end_s = duration_s if segment.end_s is None else segment.end_s
         # One sample of tolerance: ends are written with few decimals.
         if not 0 <= segment.start_s < end_s <= duration_s + 1 / rate_hz:
-            detail = f"segment {segment.start_s:.3f}-{end_s:.3f} s does not lie in the file's {duration_s:.3f} s"
+            detail = (
+                f"segment {segment.start_s:.3f}-{end_s:.3f} s does not lie in the file's {duration_s:.3f} s"
+            )
             raise _fault("bad_segment", detail, end_s, duration_s)
         if end_s - segment.start_s > LONGEST_S:
             length_s = end_s - segment.start_s
-            raise _fault("too_long", f"{length_s:.0f} s is above the limit of {LONGEST_S:.0f} s", length_s, LONGEST_S)
+            raise _fault(
+                "too_long", f"{length_s:.0f} s is above the limit of {LONGEST_S:.0f} s", length_s, LONGEST_S
+            )
         first = round(segment.start_s * rate_hz)
         return first, -1 if segment.end_s is None else round(end_s * rate_hz) - first
 
@@ -123,7 +129,9 @@ def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
         missing = shortfall(data, container)
         if missing is not None:
             found, promised, unit = missing
-            raise _fault("truncated", f"promises {promised} {unit} and has {found}", float(found), float(promised))
+            raise _fault(
+                "truncated", f"promises {promised} {unit} and has {found}", float(found), float(promised)
+            )
         yield AudioSource(sound)
 
 
@@ -144,5 +152,7 @@ def _mix(samples_NC: NDArray[np.float32]) -> Waveform:
     return mono_N
 
 
-def _fault(reason: Reason, detail: str, value: float | None = None, limit: float | None = None) -> AudioFaultError:
+def _fault(
+    reason: Reason, detail: str, value: float | None = None, limit: float | None = None
+) -> AudioFaultError:
     return AudioFaultError(AudioProblem(reason, detail, value, limit))

@@ -75,7 +75,9 @@ class _Pool(Generic[TaskT, ResultT]):
         for task in tasks:
             if self._executor is None:
                 context = get_context("spawn")
-                self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_end_with_parent)
+                self._executor = ProcessPoolExecutor(
+                    self._workers, mp_context=context, initializer=_end_with_parent
+                )
             try:
                 self.running[self._executor.submit(self._function, task)] = task
             except BrokenProcessPool:
@@ -105,7 +107,7 @@ class _Pool(Generic[TaskT, ResultT]):
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the parent is gone. A killed parent cannot tell its workers, and they would wait forever."""
+    """In a worker: end when the parent is gone. A killed parent cannot say so, and its workers would wait forever."""
     parent = parent_process()
     assert parent is not None
 

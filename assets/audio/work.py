@@ -65,7 +65,9 @@ def _read(task: SourceTask) -> bytes:
     except OSError as error:
         raise AudioFaultError(AudioProblem("unreadable", f"cannot be read: {error}")) from error
     if digest_bytes(data) != task.digest:
-        problem = AudioProblem("source_changed", "changed since the corpus was read: its SHA-256 is another one")
+        problem = AudioProblem(
+            "source_changed", "changed since the corpus was read: its SHA-256 is another one"
+        )
         raise AudioFaultError(problem)
     return data
 

@@ -1,0 +1,192 @@
+"""The corpora file: which corpora there are, how each is read, and which part of it is held out."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+
+from assets.corpora.options import ReaderOptions, Strict
+from assets.corpora.readers import READER_NAMES, READERS, ReaderName
+from assets.corpora.root import CorpusRoot
+from assets.corpora.split import SplitRule
+from assets.corpora.utterance import COMMON_FIELDS
+from validation.schemas import Task
+from validation.thresholds import ThresholdError, load_thresholds
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class CorporaFileError(ValueError):
+    """A corpora file that says something that is not allowed; names the file, the entry, the value and what is."""
+
+
+class CorpusEntry(Strict):
+    """One corpus.
+
+    Attributes:
+        root: Where the corpus lies: an absolute path or a URL.
+        tasks: What its transcribed utterances are trained for; conversations and text have their own.
+        split: Rules in order; an utterance that one matches is held out (``test``).
+        thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    reader: ReaderName
+    root: str = Field(min_length=1)
+    options: SerializeAsAny[ReaderOptions] = Field(default_factory=dict, validate_default=True)
+    licence: str = Field(min_length=1)
+    language: str = Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")
+    tasks: tuple[Task, ...] = Field(default=("asr", "tts"), min_length=1)
+    split: tuple[SplitRule, ...] = ()
+    thresholds: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _typed_options(cls, value: Any, info: ValidationInfo) -> Any:
+        reader = info.data.get("reader")
+        if reader is None or isinstance(value, ReaderOptions):
+            return value if isinstance(value, ReaderOptions) else ReaderOptions()
+        kind = READERS[reader].options
+        try:
+            return kind.model_validate(value if value is not None else {})
+        except ValidationError as error:
+            raise ValueError(f"{explain(error)}; {reader} allows {_allowed(kind)}") from error
+
+    @field_validator("tasks")
+    @classmethod
+    def _transcript_tasks(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        wrong = sorted(set(tasks) - {"asr", "tts"})
+        if wrong or len(set(tasks)) != len(tasks):
+            raise ValueError(
+                "allowed are asr and tts, each once (conversations and text come from reader jsonl)"
+            )
+        return tasks
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known_thresholds(cls, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            load_thresholds().overridden(values)
+        except ThresholdError as error:
+            raise ValueError(str(error)) from error
+        return values
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> CorpusEntry:
+        known = {*COMMON_FIELDS, *self.options.field_names()}
+        for index, rule in enumerate(self.split):
+            if rule.field not in known:
+                raise ValueError(
+                    f"split.{index}.field: unknown field {rule.field!r}; {self.reader} gives {', '.join(sorted(known))}"
+                )
+        return self
+
+
+class CorporaFile(Strict):
+    """All corpora of a file, in its order."""
+
+    corpora: tuple[CorpusEntry, ...] = Field(min_length=1)
+
+
+def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
+    """Read and check a corpora file.
+
+    Args:
+        check_roots: Also ask each root whether it is there, with the files that its reader cannot do without.
+
+    Raises:
+        CorporaFileError: naming the file, the entry, the value and what is allowed.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CorporaFileError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(value, dict) or not value:
+        found = "the file is empty" if value is None else f"got {value!r:.80}"
+        raise CorporaFileError(f"{path}: {found}; wanted is a key `corpora` with a list of corpora")
+    if unknown := sorted(str(key) for key in value if key != "corpora"):
+        raise CorporaFileError(f"{path}: unknown keys {unknown}; the only one allowed is `corpora`")
+    items = value.get("corpora")
+    if not isinstance(items, list) or not items:
+        raise CorporaFileError(
+            f"{path}: corpora: got {items!r:.80}; wanted is a list with at least one corpus"
+        )
+    entries = [_entry(path, index, item) for index, item in enumerate(items)]
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.name in seen:
+            raise CorporaFileError(
+                f"{path}: corpus {entry.name!r}: name: two corpora have it; names must differ"
+            )
+        seen.add(entry.name)
+        if check_roots:
+            _check_root(path, entry)
+    return CorporaFile(corpora=tuple(entries))
+
+
+def listing_digest(entry: CorpusEntry) -> str:
+    """Digest of the names, sizes and versions of the corpus' files: another one means that there may be new data."""
+    return CorpusRoot(entry.root).listing_digest()
+
+
+def explain(error: ValidationError) -> str:
+    """The faults of a pydantic error: entry, what is allowed, and the value."""
+    lines = []
+    for fault in error.errors():
+        entry = ".".join(str(part) for part in fault["loc"])
+        value = "" if fault["type"] == "missing" else f" (got {fault['input']!r:.120})"
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{entry}: {message}{value}" if entry else message)
+    return "; ".join(lines)
+
+
+def _entry(path: Path, index: int, item: Any) -> CorpusEntry:
+    label = f"corpus {item['name']!r}" if isinstance(item, dict) and item.get("name") else f"corpora.{index}"
+    if not isinstance(item, dict):
+        raise CorporaFileError(
+            f"{path}: {label}: got {item!r:.80}; wanted are the keys {_allowed(CorpusEntry)}"
+        )
+    if item.get("reader") not in READER_NAMES:
+        allowed = ", ".join(READER_NAMES)
+        raise CorporaFileError(
+            f"{path}: {label}: reader: unknown reader {item.get('reader')!r}; allowed are {allowed}"
+        )
+    if isinstance(item.get("root"), str):
+        item = {**item, "root": _root(path, label, item["root"])}
+    try:
+        return CorpusEntry.model_validate(item)
+    except ValidationError as error:
+        allowed = _allowed(CorpusEntry)
+        raise CorporaFileError(f"{path}: {label}: {explain(error)}; allowed keys are {allowed}") from error
+
+
+def _root(path: Path, label: str, root: str) -> str:
+    for name in _VARIABLE.findall(root):
+        if name not in os.environ:
+            raise CorporaFileError(
+                f"{path}: {label}: root: {root!r} names the variable {name}, which is not set"
+            )
+    filled = _VARIABLE.sub(lambda match: os.environ[match[1]], root)
+    return filled if "://" in filled or not filled else str((path.parent / filled).resolve())
+
+
+def _check_root(path: Path, entry: CorpusEntry) -> None:
+    root = CorpusRoot(entry.root)
+    if not root.exists:
+        raise CorporaFileError(
+            f"{path}: corpus {entry.name!r}: root: {entry.root} is not a folder that is there"
+        )
+    for name in entry.options.required_files():
+        if not root.has(name):
+            raise CorporaFileError(
+                f"{path}: corpus {entry.name!r}: root: {entry.root} has no file {name!r}, which {entry.reader} reads"
+            )
+
+
+def _allowed(kind: type[Strict]) -> str:
+    return ", ".join(kind.model_fields) or "no options"

@@ -1,0 +1,162 @@
+"""The step ``raw_utterances``: a corpus' rows as a table; every row that is no utterance goes to the ledger."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import polars as pl
+
+from assets.corpora.config import CorpusEntry
+from assets.corpora.conversation import SPECIAL_TOKEN
+from assets.corpora.readers import READERS
+from assets.corpora.root import CorpusRoot, OutsideRootError
+from assets.corpora.split import split_of
+from assets.corpora.utterance import Row, SourceProblem, Utterance
+from validation.digests import digest_stream, digest_value
+from validation.lake import Lake
+from validation.ledger import LedgerRow, Stage, ledger_partition, write_ledger_part
+from validation.schemas import empty_frame, frame_from_rows
+from validation.steps import StepOutcome, run_step
+
+STEP: Stage = "raw_utterances"
+_RECIPE = 1
+_BATCH = 4096
+_HASHING_THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
+
+
+def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
+    """Read the corpus into ``raw_utterances`` and its first part of the ledger.
+
+    Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
+    run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
+    ``unreadable``, ``duplicate_id`` (the second and later ones), ``empty_text`` and ``special_token_in_text``.
+    """
+    root = CorpusRoot(entry.root)
+    configuration = entry.model_dump(mode="json", exclude={"thresholds"})
+    for rule in configuration["split"]:
+        rule.pop("values", None)  # a set has no order; the rule's own, sorted, are added below
+    values = [sorted(getattr(rule, "values", ())) for rule in entry.split]
+    inputs = digest_value(
+        {"recipe": _RECIPE, "entry": configuration, "values": values, "listing": root.listing_digest()}
+    )
+    outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", _ledger_part(entry))]
+    return run_step(lake, STEP, entry.name, inputs, outputs, lambda: _compute(entry, root, lake))
+
+
+def _ledger_part(entry: CorpusEntry) -> str:
+    return ledger_partition(entry.name, STEP)
+
+
+def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]:
+    rows = READERS[entry.reader].read(root, entry.options)
+    frames = [empty_frame("raw_utterances")]
+    ledger: list[LedgerRow] = []
+    read = 0
+    with ThreadPoolExecutor(_HASHING_THREADS) as threads:
+        sources = _Sources(root, threads)
+        seen: dict[str, str] = {}
+        # Rows become columns a batch at a time: as Python objects, a large corpus would not fit into memory.
+        while batch := list(islice(rows, _BATCH)):
+            read += len(batch)
+            kept = []
+            for row, located in zip(batch, [sources.locate(row) for row in batch], strict=True):
+                made = _raw_row(entry, row, located, seen, root)
+                if isinstance(made, SourceProblem):
+                    problem = (made.reason, made.detail, made.value, made.limit)
+                    ledger.append(LedgerRow(entry.name, made.utterance_id, made.source, STEP, *problem))
+                else:
+                    kept.append(made)
+            frames.append(frame_from_rows("raw_utterances", kept))
+    table = pl.concat(frames)
+    lake.write_table("raw_utterances", entry.name, table)
+    write_ledger_part(lake, entry.name, STEP, ledger)
+    splits = dict(table.group_by("split").len().sort("split").iter_rows())
+    return {"rows": table.height, "read": read, "ended_here": len(ledger), "splits": splits}
+
+
+class _Sources:
+    """Locates the rows' audio and hashes each file once, in threads."""
+
+    def __init__(self, root: CorpusRoot, threads: ThreadPoolExecutor) -> None:
+        self._root = root
+        self._threads = threads
+        self._digests: dict[str, Future[str]] = {}
+
+    def locate(self, row: Row) -> tuple[str, Future[str]] | SourceProblem | None:
+        """The file below the root and its digest to come; ``None`` for a row without audio."""
+        if isinstance(row, SourceProblem) or row.audio is None:
+            return None
+        try:
+            name = self._root.resolve(row.audio)
+        except OutsideRootError as error:
+            return SourceProblem(row.utterance_id, row.source, "outside_root", f"{row.source}: {error}")
+        if name is None:
+            detail = f"{row.source}: audio {row.audio!r} is not among the files below {self._root.path}"
+            return SourceProblem(row.utterance_id, row.source, "missing_audio", detail)
+        if name not in self._digests:
+            self._digests[name] = self._threads.submit(self._hash, name)
+        return name, self._digests[name]
+
+    def _hash(self, name: str) -> str:
+        with self._root.open(name) as stream:
+            return digest_stream(stream)
+
+
+def _raw_row(
+    entry: CorpusEntry,
+    row: Row,
+    located: tuple[str, Future[str]] | SourceProblem | None,
+    seen: dict[str, str],
+    root: CorpusRoot,
+) -> dict[str, Any] | SourceProblem:
+    """The table's row, or why there is none. ``seen`` maps the ids so far to where they stand."""
+    if isinstance(row, SourceProblem):
+        return row
+    if row.utterance_id in seen:
+        detail = f"{row.source}: id {row.utterance_id!r} stands at {seen[row.utterance_id]} already"
+        return SourceProblem(row.utterance_id, row.source, "duplicate_id", detail)
+    seen[row.utterance_id] = row.source
+    fault = located if isinstance(located, SourceProblem) else _text_fault(row)
+    if fault is not None:
+        return fault
+    uri = digest = None
+    if located is not None:
+        assert not isinstance(located, SourceProblem)
+        uri = root.uri(located[0])
+        try:
+            digest = located[1].result()
+        except OSError as error:
+            detail = f"{row.source}: {uri} cannot be read: {error}"
+            return SourceProblem(row.utterance_id, row.source, "unreadable", detail)
+    return {
+        "corpus": entry.name,
+        "utterance_id": row.utterance_id,
+        "source": row.source,
+        "split": split_of(row, entry.split),
+        "tasks": list(row.tasks or entry.tasks),
+        "speaker": row.speaker,
+        "language": row.language or entry.language,
+        "text": row.text,
+        "audio_uri": uri,
+        "segment_start_s": row.segment_start_s,
+        "segment_end_s": row.segment_end_s,
+        "source_digest": digest,
+        "licence": entry.licence,
+        "conversation_id": row.conversation_id,
+        "marker": row.marker,
+        "messages": row.messages,
+    }
+
+
+def _text_fault(row: Utterance) -> SourceProblem | None:
+    if row.messages is not None:
+        return None  # its reader has checked the messages; a spoken question has no transcript
+    if not row.text.strip():
+        return SourceProblem(row.utterance_id, row.source, "empty_text", f"{row.source}: the text is empty")
+    token = SPECIAL_TOKEN.search(row.text)
+    if token is not None:
+        detail = f"{row.source}: the text holds {token[0]!r}, which a tokenizer takes for a control token"
+        return SourceProblem(row.utterance_id, row.source, "special_token_in_text", detail)
+    return None

@@ -1,0 +1,105 @@
+"""Reader ``jsonl``: training rows as DESIGN §4 has them, voxline's own output included.
+
+Each ``<|audio|>`` of a line becomes an utterance ``<row id>#<marker>`` that the data steps treat like any other; a
+line without audio becomes one utterance without. A line may have ``id``, ``speaker`` and ``language`` besides
+``messages`` and ``audios``. Empty lines are no rows. Audio that no line names belongs to nobody and is not read:
+a root may hold much else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from assets.corpora.conversation import (
+    MessagesError,
+    checked_messages,
+    count_markers,
+    dump_json,
+    spoken_texts,
+)
+from assets.corpora.options import ReaderOptions
+from assets.corpora.root import CorpusRoot
+from assets.corpora.utterance import Row, SourceProblem, Utterance
+
+_KEYS = frozenset({"messages", "audios", "id", "speaker", "language"})
+
+
+class JsonlOptions(ReaderOptions):
+    """Which files are read.
+
+    Attributes:
+        files: A pattern of their paths below the root, such as ``*.jsonl``; ``*`` stands for folders too.
+    """
+
+    files: str = "*.jsonl"
+
+    def field_names(self) -> frozenset[str]:
+        """``file``: the path below the root."""
+        return frozenset({"file"})
+
+
+def read_jsonl(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
+    """Rows in the order of the files and lines."""
+    assert isinstance(options, JsonlOptions)
+    for name in root.files:
+        if not fnmatchcase(name, options.files):
+            continue
+        for number, line in root.lines(name):
+            if line.strip():
+                yield from _rows(line, name, number)
+
+
+def _rows(line: bytes, name: str, number: int) -> Iterator[Row]:
+    source = f"{name}:{number}"
+    row_id = f"{name.removesuffix('.jsonl')}:{number}"
+    try:
+        value = json.loads(line.decode("utf-8"))
+        row_id = str(value.get("id") or row_id) if isinstance(value, dict) else row_id
+        yield from _utterances(value, row_id, source, name)
+    except UnicodeDecodeError as error:
+        yield SourceProblem(row_id, source, "not_utf8", f"{source}: not UTF-8: {error}")
+    except (json.JSONDecodeError, MessagesError) as error:
+        yield SourceProblem(row_id, source, "malformed_row", f"{source}: {error}")
+
+
+def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utterance]:
+    if not isinstance(value, dict):
+        raise MessagesError(f"the line must be a JSON object, got {value!r:.80}")
+    if unknown := sorted(set(value) - _KEYS):
+        raise MessagesError(f"unknown keys {unknown}; allowed are {', '.join(sorted(_KEYS))}")
+    messages = checked_messages(value.get("messages"))
+    audios = value.get("audios") or []
+    if not isinstance(audios, list) or not all(isinstance(one, str) and one for one in audios):
+        raise MessagesError(f"audios must be a list of paths, got {audios!r:.80}")
+    wanted = count_markers(messages)
+    if wanted != len(audios):
+        raise MessagesError(f"{wanted} <|audio|> markers and {len(audios)} audios; the numbers must be equal")
+    row = Utterance(
+        utterance_id=row_id,
+        source=source,
+        audio=None,
+        text=messages[-1]["content"],
+        speaker=str(value.get("speaker") or "unknown"),
+        language=str(value["language"]) if value.get("language") else None,
+        tasks=("text",),
+        conversation_id=row_id,
+        messages=dump_json(messages),
+        fields={"file": name},
+    )
+    if not audios:
+        return [row]
+    return [
+        replace(
+            row,
+            utterance_id=f"{row_id}#{marker}",
+            audio=audio,
+            text=text,
+            tasks=("conversation",),
+            marker=marker,
+        )
+        for marker, (audio, text) in enumerate(zip(audios, spoken_texts(messages), strict=True))
+    ]

@@ -1,0 +1,38 @@
+"""Base of the readers' options, and of everything else that stands in a corpora file."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Immutable; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReaderOptions(Strict):
+    """What a reader can be told under ``options:``."""
+
+    def required_files(self) -> tuple[str, ...]:
+        """Files, relative to the root, without which there is nothing to read."""
+        return ()
+
+    def field_names(self) -> frozenset[str]:
+        """Fields that split rules may use, besides those that every reader gives."""
+        return frozenset()
+
+
+def checked_pattern(pattern: str) -> str:
+    """The pattern, if it is a regular expression.
+
+    Raises:
+        ValueError: with the pattern and what is wrong with it.
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern

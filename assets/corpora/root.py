@@ -1,0 +1,142 @@
+"""The folder or URL that a corpus lies under: its listing, and the guard that nothing outside of it is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import fsspec
+
+from assets.audio.containers import AUDIO_SUFFIXES
+from validation.digests import digest_value
+
+
+class OutsideRootError(ValueError):
+    """A path in a corpus' metadata that leads out of the corpus' root."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """Size in bytes and version (time of change, or an object store's ETag) of one file."""
+
+    size: int
+    version: str
+
+
+class CorpusRoot:
+    """Read-only access to the files below ``root``, all named relative to it with forward slashes."""
+
+    def __init__(self, root: str) -> None:
+        self._fs, path = fsspec.core.url_to_fs(root)
+        protocols = (self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol
+        self._is_local = "file" in protocols
+        # The root itself may be a link (a mounted data disk); what counts as inside is decided behind it.
+        self.path: str = str(Path(path).resolve()) if self._is_local else path.rstrip("/")
+
+    @property
+    def exists(self) -> bool:
+        """Whether the root is a folder that is there (for an object store: a prefix that is not empty)."""
+        return bool(self._fs.isdir(self.path))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name, without listing the root."""
+        return bool(self._fs.isfile(f"{self.path}/{name}"))
+
+    @cached_property
+    def files(self) -> dict[str, FileFact]:
+        """All files below the root, sorted by name; listed once. Hidden files and folders are not part of a corpus."""
+        found = self._list_local() if self._is_local else self._list_remote()
+        return dict(sorted(found))
+
+    def audio_files(self, folder: str = "") -> Iterator[str]:
+        """The audio files (by extension) below ``folder``, in order."""
+        prefix = f"{folder}/" if folder else ""
+        for name in self.files:
+            if name.startswith(prefix) and PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield name
+
+    def listing_digest(self) -> str:
+        """Digest of every file's name, size and version: it changes when the corpus may have changed."""
+        return digest_value([[name, fact.size, fact.version] for name, fact in self.files.items()])
+
+    def uri(self, name: str) -> str:
+        """What opens the file from anywhere: an absolute path or a URL."""
+        full = f"{self.path}/{name}"
+        return full if self._is_local else str(self._fs.unstrip_protocol(full))
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of the listing for reading."""
+        stream: IO[bytes] = self._fs.open(f"{self.path}/{name}", "rb")
+        return stream
+
+    def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """Numbered lines, from 1, without their ends; a byte order mark at the start is dropped."""
+        with self.open(name) as stream:
+            for number, line in enumerate(stream, start=1):
+                text = line.rstrip(b"\r\n")
+                yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
+
+    def resolve(self, named: str) -> str | None:
+        """The listed file that a corpus names; ``None`` where there is no such file.
+
+        Args:
+            named: Relative to the root, or absolute (a path or a URL) below it.
+
+        Raises:
+            OutsideRootError: if the name, or a link that it goes through, leads out of the root.
+        """
+        name = self._relative(named)
+        if self._is_local:
+            real = Path(self.path, name).resolve()
+            if not real.is_relative_to(self.path):
+                raise OutsideRootError(f"{named!r} is a link to {real}, outside the root {self.path}")
+            if name not in self.files and real.is_file():
+                name = real.relative_to(
+                    self.path
+                ).as_posix()  # reached through a link to a folder inside the root
+        return name if name in self.files else None
+
+    def _relative(self, named: str) -> str:
+        name = named
+        if "://" in name:
+            own = f"{self._fs.unstrip_protocol(self.path)}/"
+            if not name.startswith(own):
+                raise OutsideRootError(f"{named!r} is not below the root {own}")
+            name = name[len(own) :]
+        elif name.startswith("/"):
+            real = Path(name).parent.resolve() / Path(name).name
+            if not self._is_local or not real.is_relative_to(self.path):
+                raise OutsideRootError(f"{named!r} is an absolute path outside the root {self.path}")
+            name = real.relative_to(self.path).as_posix()
+        if ".." in name.split("/") or "\0" in name:
+            raise OutsideRootError(
+                f"{named!r} leads out of its folder; only paths below {self.path} are allowed"
+            )
+        return PurePosixPath(name).as_posix()
+
+    def _list_local(self) -> Iterator[tuple[str, FileFact]]:
+        # Links to folders are not followed: they may lead anywhere, and in circles.
+        for folder, folders, names in os.walk(self.path, followlinks=False):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                full = Path(folder, name)
+                if name.startswith(".") or not full.exists():
+                    continue
+                status = full.stat()
+                fact = FileFact(status.st_size, str(status.st_mtime_ns))
+                yield full.relative_to(self.path).as_posix(), fact
+
+    def _list_remote(self) -> Iterator[tuple[str, FileFact]]:
+        self._fs.invalidate_cache(self.path)
+        for full, info in self._fs.find(self.path, detail=True).items():
+            name = full[len(self.path) + 1 :]
+            if not any(part.startswith(".") for part in name.split("/")):
+                yield name, FileFact(int(info["size"]), _version(info))
+
+
+def _version(info: dict[str, Any]) -> str:
+    return str(info.get("ETag") or info.get("LastModified") or info.get("mtime") or "")
