@@ -4,3 +4,5 @@ import warnings
 
 # Single-run backfills are marked as beta by Dagster; every asset uses them, and one decision needs no 20 warnings.
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")
+# So are Pipes readers' writer counts, which Dagster itself uses.
+warnings.filterwarnings("ignore", message="Function `PipesMessageReader")

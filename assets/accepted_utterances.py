@@ -1,7 +1,5 @@
 """``accepted_utterances``: what passed contract and thresholds; everything else stands in the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import dagster as dg
@@ -54,9 +52,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         ],
         description="Utterances that pass contract and thresholds; every other row is in the ledger with its reason.",
     )
-    def accepted_utterances(
-        context: dg.AssetExecutionContext, workspace: Workspace
-    ) -> dg.MaterializeResult[None]:
+    def accepted_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         lake = workspace.lake
 
         def show(corpus: str) -> dict[str, dg.MetadataValue]:

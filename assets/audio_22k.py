@@ -1,7 +1,5 @@
 """``audio_22k``: every recording as mono 22,050 Hz PCM16, content-addressed."""
 
-from __future__ import annotations
-
 import os
 
 import dagster as dg
@@ -22,7 +20,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"parquet", "wav"},
         description="Mono 22.05 kHz PCM16 WAV files (the decoder's rate) and their table.",
     )
-    def audio_22k(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+    def audio_22k(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         workers = len(os.sched_getaffinity(0))
         outcomes = run_step(
             context, lambda corpus: make_audio_22k(workspace.corpus(corpus), workspace.lake, workers=workers)

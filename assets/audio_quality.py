@@ -1,7 +1,5 @@
 """``audio_quality``: signal measures of every recording, with histograms."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.audio.plots import quality_histograms
@@ -21,7 +19,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"parquet", "polars"},
         description="Level, peak, clipping, DC offset, silence, SNR, bandwidth and speaking rate per utterance.",
     )
-    def audio_quality(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+    def audio_quality(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         lake = workspace.lake
 
         def show(corpus: str) -> dict[str, dg.MetadataValue]:

@@ -1,7 +1,5 @@
 """``audio_tokens``: token ids by content, computed only where they are missing."""
 
-from __future__ import annotations
-
 import dagster as dg
 import polars as pl
 
@@ -33,7 +31,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     )
     def audio_tokens(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         lake = workspace.lake
         tokenizer_dir, tokenizer_digest = tokenizer_of(
             Outputs(workspace.training_dir).present("speech_tokenizer")

@@ -1,7 +1,5 @@
 """``base_model``: where stage 1 starts, its vocabulary extended by the audio tokens."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.outputs import Outputs, inputs_digest
@@ -34,7 +32,7 @@ def build() -> dg.AssetsDefinition:
     )
     def base_model(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         profile = workspace.profile
         codes, seed = profile.audio_tokenizer.codes, profile.audio_tokenizer.seed
         metadata = materialize_by_program(
@@ -42,7 +40,7 @@ def build() -> dg.AssetsDefinition:
             pipes,
             Outputs(workspace.training_dir),
             inputs_digest(RECIPE, source=source_digest(profile.base_model), codes=codes, seed=seed),
-            lambda job, log: program_command("base_model", job, log),
+            lambda job, log: program_command("base_model", job, log, quiet=workspace.quiet_programs),
             lambda directory: BaseModelJob(
                 settings=profile.base_model, audio_codes=codes, seed=seed, output_dir=directory
             ),

@@ -1,7 +1,5 @@
 """``evaluation_report``: the last checkpoint on the held-out rows, per task, language and speaker group."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.data_digests import rows_digest
@@ -30,7 +28,7 @@ def build() -> dg.AssetsDefinition:
     )
     def evaluation_report(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         outputs = Outputs(workspace.training_dir)
         tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
         model = outputs.present("sft")
@@ -49,7 +47,7 @@ def build() -> dg.AssetsDefinition:
                 settings=settings.model_dump(),
                 ratio=list(spec.ratio),
             ),
-            lambda job, log: program_command("evaluate", job, log),
+            lambda job, log: program_command("evaluate", job, log, quiet=workspace.quiet_programs),
             lambda directory: EvaluateJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

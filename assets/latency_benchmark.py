@@ -1,7 +1,5 @@
 """``latency_benchmark``: how fast the last checkpoint decodes, in every mode."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.data_digests import rows_digest
@@ -30,7 +28,7 @@ def build() -> dg.AssetsDefinition:
     )
     def latency_benchmark(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         outputs = Outputs(workspace.training_dir)
         tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
         model = outputs.present("sft")
@@ -42,7 +40,7 @@ def build() -> dg.AssetsDefinition:
             pipes,
             outputs,
             inputs_digest(RECIPE, model=model.inputs, rows=rows, settings=settings.model_dump()),
-            lambda job, log: program_command("benchmark", job, log),
+            lambda job, log: program_command("benchmark", job, log, quiet=workspace.quiet_programs),
             lambda directory: BenchmarkJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

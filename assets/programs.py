@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_pipes import DagsterPipesError
+from dagster._core.errors import DagsterPipesExecutionError  # not exported at the root
 
 from assets.outputs import Outputs
 from training_jobs.jobs import read_result, write_job
@@ -26,12 +26,10 @@ def launch(
     Raises:
         dagster.Failure: with the program's own last lines.
     """
-    context.log.info(f"starting {' '.join(command)}")
+    context.log.debug(f"starting {' '.join(command)}")
     try:
         pipes.run(context=context, command=command)
-    except dg.DagsterExecutionInterruptedError:
-        raise
-    except (dg.DagsterError, DagsterPipesError) as error:
+    except DagsterPipesExecutionError as error:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
         tail = "\n".join(lines[-_TAIL_LINES:]) or str(error)
         raise dg.Failure(

@@ -1,7 +1,5 @@
 """``raw_utterances``: what each corpus says it has."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.corpora.ingest import ingest
@@ -19,7 +17,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"parquet", "polars"},
         description="One row per utterance as the corpus states it: id, split, speaker, text, source file and digest.",
     )
-    def raw_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+    def raw_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         outcomes = run_step(context, lambda corpus: ingest(workspace.corpus(corpus), workspace.lake))
         return dg.MaterializeResult(metadata=totals(outcomes))
 

@@ -1,7 +1,5 @@
 """``registered_model``: a version of ``vita-audio-mctp``, promoted when the gate holds."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.data_digests import rows_digest
@@ -28,7 +26,7 @@ def build() -> dg.AssetsDefinition:
     )
     def registered_model(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         outputs = Outputs(workspace.training_dir)
         tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
         model, evaluation, latency = (
@@ -48,7 +46,7 @@ def build() -> dg.AssetsDefinition:
                 latency=latency.inputs,
                 tracking_uri=workspace.tracking_uri,
             ),
-            lambda job, log: program_command("register", job, log),
+            lambda job, log: program_command("register", job, log, quiet=workspace.quiet_programs),
             lambda directory: RegisterJob(
                 model_dir=model.path / "model",
                 tokenizer_dir=tokenizer_dir,

@@ -1,7 +1,5 @@
 """``speech_tokenizer``: the codebook, trained on the training split."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg
@@ -35,7 +33,7 @@ def build() -> dg.AssetsDefinition:
     )
     def speech_tokenizer(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         settings = workspace.profile.audio_tokenizer
         audio = training_audio_digest(workspace.lake, workspace.corpus_names)
         metadata = materialize_by_program(
@@ -43,7 +41,7 @@ def build() -> dg.AssetsDefinition:
             pipes,
             Outputs(workspace.training_dir),
             inputs_digest(RECIPE, settings=settings.model_dump(), audio=audio),
-            lambda job, log: program_command("fit_tokenizer", job, log),
+            lambda job, log: program_command("fit_tokenizer", job, log, quiet=workspace.quiet_programs),
             lambda directory: FitTokenizerJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

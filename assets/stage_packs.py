@@ -1,7 +1,5 @@
 """``stage_packs``: packed sequences of each stage's mixture; stages with the same mixture share one pack."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg
@@ -50,7 +48,7 @@ def build() -> dg.AssetsDefinition:
     )
     def stage_packs(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         outputs = Outputs(workspace.training_dir)
         tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))[1]
         base_model = outputs.present("base_model")

@@ -1,7 +1,5 @@
 """The four training stages: each starts from the last one's checkpoint, as a GPU job of its own."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.data_digests import rows_digest
@@ -46,7 +44,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
     )
     def checkpoint(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:
         spec = workspace.stage(stage)
         assert spec.starts_from == _STARTS_FROM[stage], spec
         outputs = Outputs(workspace.training_dir)
@@ -62,7 +60,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
             pipes,
             outputs,
             inputs,
-            lambda job, log: train_command(job, log, spec.processes),
+            lambda job, log: train_command(job, log, spec.processes, quiet=workspace.quiet_programs),
             lambda directory: TrainJob(
                 spec=spec,
                 start_dir=start.path / "model",

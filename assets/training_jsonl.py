@@ -1,7 +1,5 @@
 """``training_jsonl``: the rows that VITA-Audio's own loader reads, per corpus and split."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.corpora.training_jsonl import build_jsonl
@@ -20,7 +18,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         description="JSONL per corpus and split (`messages` + `audios`) and its side table `training_rows`.",
     )
-    def training_jsonl(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+    def training_jsonl(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         outcomes = run_step(context, lambda corpus: build_jsonl(workspace.corpus(corpus), workspace.lake))
         return dg.MaterializeResult(metadata=totals(outcomes))
 

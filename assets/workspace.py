@@ -25,15 +25,17 @@ class NotConfiguredError(ValueError):
     """The home has no corpora file yet."""
 
 
-class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Workspace(dg.ConfigurableResource):
     """Paths and configuration of one home.
 
+    ``quiet_programs`` keeps the programs' own output in their logs, where a terminal shows what they report.
     The lake's root is ``$VOXLINE_LAKE`` where that is set (a directory or ``s3://…``), else ``<home>/lake``.
     """
 
     home: str
     corpora_file: str | None = None
     profile_name: str = "tiny"
+    quiet_programs: bool = False
 
     @property
     def lake_root(self) -> str:

@@ -11,6 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 
 
+# Dagster says of every step below a failed one why it was not run; the failure itself says enough.
+_NOISE = ("Dependencies for step", "[pipes]")
+
+
 class RunProgress:
     """Turns the events of one run into lines."""
 
@@ -28,9 +32,11 @@ class RunProgress:
         event = entry.dagster_event
         if event is None:
             level = int(entry.level)
-            if level >= logging.INFO and entry.user_message:
+            if level >= logging.INFO and entry.user_message and not entry.user_message.startswith(_NOISE):
                 style = "dim" if level < logging.WARNING else "yellow"
-                self._console.print(f"    {escape(entry.user_message)}", style=style, highlight=False)
+                self._console.print(
+                    f"    {escape(entry.user_message)}", style=style, highlight=False, soft_wrap=True
+                )
             return
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:

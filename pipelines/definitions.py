@@ -47,7 +47,7 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
     ]
 
 
-def build_definitions(home: Path, settings: Settings) -> dg.Definitions:
+def build_definitions(home: Path, settings: Settings, quiet_programs: bool = False) -> dg.Definitions:
     """The code location of one home.
 
     Raises:
@@ -63,7 +63,10 @@ def build_definitions(home: Path, settings: Settings) -> dg.Definitions:
         executor=dg.in_process_executor,
         resources={
             "workspace": Workspace(
-                home=str(home), corpora_file=settings.corpora, profile_name=settings.profile
+                home=str(home),
+                corpora_file=settings.corpora,
+                profile_name=settings.profile,
+                quiet_programs=quiet_programs,
             ),
             "pipes": dg.PipesSubprocessClient(),
         },

@@ -72,7 +72,7 @@ def run_everything(home: Path, settings: Settings, console: Console) -> RunRepor
         home: a prepared home.
         settings: as :func:`configure` checked them.
     """
-    definitions = build_definitions(home, settings)
+    definitions = build_definitions(home, settings, quiet_programs=True)
     assert settings.corpora is not None
     workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
     job = definitions.resolve_job_def(EVERYTHING)

@@ -1,7 +1,5 @@
 """``nightly_retraining``: every night at two, whatever is stale is made again, up to the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """``new_raw_data``: notices new, changed and removed files under the corpora's roots."""
 
-from __future__ import annotations
-
 import json
 
 import dagster as dg
