@@ -4,9 +4,9 @@ The version of ``vita-audio-mctp`` gets the tags of DESIGN §7, the figures of e
 run and model, the alias ``candidate``, and ``champion`` if the gate holds against the present champion. A model that is
 registered already (same weights, same tokenizers) gets no second version: its figures and aliases are renewed.
 
-Leaves ``result.json`` with ``version``, ``created``, ``gate_passed``, ``gate_reasons``, ``aliases`` (alias to version,
-of the whole registered model), ``weights`` (``copied`` or ``by_reference``), ``model_digest``, ``run_id`` and
-``registry_markdown``.
+Leaves ``result.json`` with ``version``, its ``aliases``, ``created``, ``gate_passed``, ``gate_reasons``,
+``registry_aliases`` (alias to version, of the whole registered model), ``weights`` (``copied`` or ``by_reference``),
+``model_digest``, ``run_id`` and ``registry_markdown``.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LI
         run.text(result["registry_markdown"], "registration.md")
     for line in decision.reasons:
         report.log(line)
-    report.log(
-        f"{REGISTERED_MODEL} version {version.version}: {', '.join(_aliases_of(result)) or 'no alias'}"
-    )
+    report.log(f"{REGISTERED_MODEL} version {version.version}: {', '.join(result['aliases']) or 'no alias'}")
     write_result(job.output_dir, result)
     return result
 
@@ -172,13 +170,12 @@ def _describe(
 def _result(
     client: MlflowClient, version: ModelVersion, created: bool, decision: GateDecision
 ) -> dict[str, Any]:
-    aliases = {
-        alias: str(number) for alias, number in client.get_registered_model(REGISTERED_MODEL).aliases.items()
-    }
+    registry = client.get_registered_model(REGISTERED_MODEL).aliases
     stored = client.get_model_version(REGISTERED_MODEL, version.version)
+    aliases = sorted(stored.aliases)
     markdown = (
         f"**{REGISTERED_MODEL} version {version.version}** "
-        f"({', '.join(sorted(stored.aliases)) or 'no alias'}; gate {stored.tags['gate']})\n\n{_bullets(decision)}"
+        f"({', '.join(aliases) or 'no alias'}; gate {stored.tags['gate']})\n\n{_bullets(decision)}"
     )
     return {
         "registered_model": REGISTERED_MODEL,
@@ -187,14 +184,11 @@ def _result(
         "model_id": stored.model_id,
         "weights": stored.tags[WEIGHTS_TAG],
         "aliases": aliases,
+        "registry_aliases": {alias: str(number) for alias, number in registry.items()},
         "gate_passed": decision.passed,
         "gate_reasons": decision.reasons,
         "registry_markdown": markdown,
     }
-
-
-def _aliases_of(result: Mapping[str, Any]) -> list[str]:
-    return sorted(alias for alias, number in result["aliases"].items() if number == result["version"])
 
 
 def _bullets(decision: GateDecision) -> str:
