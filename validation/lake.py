@@ -6,17 +6,12 @@ shows an object only once its upload is complete.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any, Literal
+from typing import Any
 
-import fsspec
 import polars as pl
 
+from validation.lake_files import LakeFiles
 from validation.schemas import TABLES, TableName, empty_frame, validate_table
 
 _log = logging.getLogger(__name__)
@@ -26,95 +21,12 @@ class MissingTableError(ValueError):
     """A table, or one partition of it, that has not been written yet."""
 
 
-class Lake:
-    """Reads and writes the tables and files under ``root``.
+class Lake(LakeFiles):
+    """Reads and writes the tables, manifests and files under ``root``.
 
     Args:
         root: A directory or an fsspec URL such as ``s3://bucket/prefix``.
     """
-
-    def __init__(self, root: str) -> None:
-        self._fs, path = fsspec.core.url_to_fs(root)
-        self._is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
-        self.root: str = os.path.abspath(path) if self._is_local else path.rstrip("/")
-        self.url: str = self.root if self._is_local else self._fs.unstrip_protocol(self.root)
-
-    @property
-    def filesystem(self) -> Any:
-        """The fsspec file system, for libraries that take one (DuckDB, pyarrow)."""
-        return self._fs
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the root is a directory of this machine."""
-        return self._is_local
-
-    def full_path(self, path: str) -> str:
-        """The path inside the file system of a path relative to the root.
-
-        Raises:
-            ValueError: if ``path`` leaves the root.
-        """
-        parts = path.split("/")
-        if path.startswith("/") or ".." in parts:
-            raise ValueError(f"path {path!r} leaves the lake {self.url}")
-        return f"{self.root}/{path}"
-
-    def uri(self, path: str) -> str:
-        """What another program opens: an absolute path, or a URL for an object store."""
-        return f"{self.url}/{path}"
-
-    def exists(self, path: str) -> bool:
-        """Whether a file lies at ``path``."""
-        return bool(self._fs.exists(self.full_path(path)))
-
-    def open(self, path: str, mode: Literal["rb", "r"] = "rb") -> IO[Any]:
-        """Open a file for reading."""
-        opened: IO[Any] = self._fs.open(self.full_path(path), mode)
-        return opened
-
-    @contextmanager
-    def atomic_write(self, path: str) -> Iterator[IO[bytes]]:
-        """A binary file that appears under ``path`` only when the block ends without an error."""
-        target = self.full_path(path)
-        if not self._is_local:
-            with self._fs.transaction, self._fs.open(target, "wb") as remote:
-                yield remote
-            return
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        # A name of its own per writer, so that two runs never write into one another's file.
-        temporary = f"{os.path.dirname(target)}/.{os.path.basename(target)}.{uuid.uuid4().hex}.tmp"
-        try:
-            with open(temporary, "wb") as local:
-                yield local
-                local.flush()
-                os.fsync(local.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-
-    def write_json(self, path: str, value: Any) -> None:
-        """Write ``value`` as JSON, atomically, with sorted keys."""
-        with self.atomic_write(path) as stream:
-            stream.write(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1).encode())
-
-    def read_json(self, path: str) -> Any | None:
-        """The JSON value at ``path``; ``None`` where there is no such file."""
-        if not self.exists(path):
-            return None
-        with self.open(path) as stream:
-            return json.loads(stream.read())
-
-    def list_files(self, prefix: str) -> list[str]:
-        """Paths, relative to the root, of the files directly under the folder ``prefix``; sorted, no temporary ones."""
-        folder = self.full_path(prefix)
-        if not self._fs.isdir(folder):
-            return []
-        found = [str(name) for name in self._fs.ls(folder, detail=False)]
-        names = [os.path.basename(name.rstrip("/")) for name in found]
-        return sorted(f"{prefix}/{name}" for name in names if not name.startswith("."))
 
     # --- tables -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
+from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
+
 TableName = Literal[
     "raw_utterances",
     "audio_22k",
@@ -23,7 +25,6 @@ Task = Literal["asr", "tts", "conversation", "text"]
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 TASKS: tuple[Task, ...] = get_args(Task)
-STORED_RATE_HZ = 22_050  # the decoder's rate, DESIGN §6
 _DIGEST = r"^[0-9a-f]{64}$"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile as sf
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from assets.audio.containers import SUFFIXES, shortfall, sniff
 from assets.audio.problem import AudioFaultError, AudioProblem
-from validation.ledger import Reason
 from validation.measures import Waveform
+
+if TYPE_CHECKING:
+    from validation.ledger import Reason
 
 # Rates outside this range come from a damaged header; resampling from them would take any amount of memory or time.
 # What is allowed for training is a threshold, and narrower.
@@ -69,8 +72,8 @@ class AudioSource:
             if first:
                 self._sound.seek(first)
             samples_NC = self._sound.read(count, dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise _fault("decode_error", f"does not decode: {error}") from error
+        except sf.LibsndfileError as error:
+            raise _fault("decode_error", f"does not decode: {error.error_string}") from error
         if not samples_NC.shape[0]:
             raise _fault("no_frames", "holds no samples", 0.0, 1.0)
         mono_N = _mix(samples_NC)
@@ -112,10 +115,16 @@ def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
     container = sniff(data)
     if container is None:
         raise _fault("not_audio", f"is not audio of a known kind: it begins with {data[:24]!r}")
+    missing = shortfall(data, container)
+    if missing is not None and missing[0]:
+        found, promised, unit = missing
+        detail = f"promises {promised} {unit} and has {found}"
+        raise _fault("truncated", detail, float(found), float(promised))
     try:
         sound = sf.SoundFile(io.BytesIO(data))
-    except (sf.LibsndfileError, TypeError) as error:
-        raise _fault("decode_error", f"does not open as {container}: {error}") from error
+    except sf.LibsndfileError as error:
+        # The error's own words; its prefix names a Python object at some address.
+        raise _fault("decode_error", f"does not open as {container}: {error.error_string}") from error
     with sound:
         if sound.frames <= 0:
             raise _fault("no_frames", f"has a {container} header and no samples", 0.0, 1.0)
@@ -126,12 +135,6 @@ def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES and SUFFIXES[suffix] != container:
             raise _fault("wrong_extension", f"is named {suffix} but holds {container}")
-        missing = shortfall(data, container)
-        if missing is not None:
-            found, promised, unit = missing
-            raise _fault(
-                "truncated", f"promises {promised} {unit} and has {found}", float(found), float(promised)
-            )
         yield AudioSource(sound)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from validation.ledger import Reason
+if TYPE_CHECKING:
+    from validation.ledger import Reason
 
 
 @dataclass(frozen=True, slots=True)

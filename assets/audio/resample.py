@@ -17,8 +17,9 @@ from assets.corpora.config import CorpusEntry
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.ledger import LedgerRow, Stage, ledger_partition, write_ledger_part
-from validation.schemas import STORED_RATE_HZ, frame_from_rows
+from validation.schemas import frame_from_rows
 from validation.steps import StepOutcome, run_step, table_digest
+from validation.stored_audio import STORED_RATE_HZ
 
 STEP: Stage = "audio_22k"
 

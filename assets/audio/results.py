@@ -19,9 +19,10 @@ import polars as pl
 from assets.audio.decode import Segment
 from assets.audio.problem import AudioProblem
 from assets.audio.work import SegmentResult, StoredAudio
-from assets.audio.write import WAV_HEADER_BYTES, Stored
+from assets.audio.write import Stored
 from validation.lake import Lake
 from validation.measures import Measures
+from validation.stored_audio import WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
 AUDIO_RECIPE = 1
@@ -108,14 +109,15 @@ class AudioResults:
     def flush(self) -> None:
         """Write what is not on the disk yet."""
         if self._pending:
+            self._lake.sync()
             self._write(f"{self._folder}/{uuid.uuid4().hex}.parquet", self._pending)
             self._pending = []
 
     def finish(self, keys: list[ResultKey]) -> None:
         """Write the pass's one file, with just these results in this order, and remove the parts."""
+        self.flush()
         rows = [_to_row(key, self.known[key]) for key in dict.fromkeys(keys)]
         self._write(results_path(self._corpus), rows)
-        self._pending = []
         for path in self._lake.list_files(self._folder):
             self._lake.filesystem.rm(self._lake.full_path(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -12,7 +13,7 @@ from assets.audio.decode import AudioSource, Decoded, Segment, open_source
 from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.audio.write import Stored, to_stored_form, write_wav
 from validation.digests import digest_bytes
-from validation.lake import Lake
+from validation.lake_files import LakeFiles
 from validation.measures import Measures, measure
 
 
@@ -58,8 +59,7 @@ def do_source(task: SourceTask) -> list[SegmentResult]:
 
 def _read(task: SourceTask) -> bytes:
     try:
-        with fsspec.open(task.uri, "rb") as stream:
-            data: bytes = stream.read()
+        data = _bytes_of(task.uri)
     except FileNotFoundError as error:
         raise AudioFaultError(AudioProblem("missing_audio", "is gone since the corpus was read")) from error
     except OSError as error:
@@ -69,6 +69,14 @@ def _read(task: SourceTask) -> bytes:
             "source_changed", "changed since the corpus was read: its SHA-256 is another one"
         )
         raise AudioFaultError(problem)
+    return data
+
+
+def _bytes_of(uri: str) -> bytes:
+    if "://" not in uri:
+        return Path(uri).read_bytes()
+    with fsspec.open(uri, "rb") as stream:
+        data: bytes = stream.read()
     return data
 
 
@@ -87,5 +95,5 @@ def _pcm(decoded: Decoded) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
 
 
 @lru_cache(maxsize=1)
-def _lake(root: str) -> Lake:
-    return Lake(root)
+def _lake(root: str) -> LakeFiles:
+    return LakeFiles(root)

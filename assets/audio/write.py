@@ -14,11 +14,10 @@ import soxr
 from numpy.typing import NDArray
 
 from validation.digests import digest_bytes
-from validation.lake import Lake
+from validation.lake_files import LakeFiles
 from validation.measures import Waveform
-from validation.schemas import STORED_RATE_HZ
+from validation.stored_audio import STORED_RATE_HZ
 
-WAV_HEADER_BYTES = 44
 _FULL_SCALE = 32_768.0
 
 
@@ -53,14 +52,16 @@ def to_stored_form(samples_N: Waveform, rate_hz: int) -> NDArray[np.int16]:
     return rounded_N
 
 
-def write_wav(lake: Lake, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
+def write_wav(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
     """Write the samples under the name that their digest gives them; a file that is there already stays."""
     digest = digest_bytes(pcm_N.astype("<i2", copy=False).tobytes())
     stored = Stored(audio_path(corpus, digest), digest, int(pcm_N.size))
     if not lake.exists(stored.path):
         buffer = io.BytesIO()
         sf.write(buffer, pcm_N, STORED_RATE_HZ, format="WAV", subtype="PCM_16")
-        with lake.atomic_write(stored.path) as stream:
+        # Synced by the batch, before the batch's results are written (AudioResults.flush): a sync per file would
+        # cost more than all of its work.
+        with lake.atomic_write(stored.path, durable=False) as stream:
             stream.write(buffer.getbuffer())
     return stored
 

@@ -38,8 +38,8 @@ class JsonlOptions(ReaderOptions):
     files: str = "*.jsonl"
 
     def field_names(self) -> frozenset[str]:
-        """``file``: the path below the root."""
-        return frozenset({"file"})
+        """``file``: the path below the root; ``conversation_id``: the line's id, which all its audio shares."""
+        return frozenset({"file", "conversation_id"})
 
 
 def read_jsonl(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
@@ -88,7 +88,7 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         tasks=("text",),
         conversation_id=row_id,
         messages=dump_json(messages),
-        fields={"file": name},
+        fields={"file": name, "conversation_id": row_id},
     )
     if not audios:
         return [row]
