@@ -12,7 +12,7 @@ import dagster as dg
 from assets.corpora import CorporaFile, CorpusEntry, load_corpora
 from training_jobs.jobs import Tracking
 from training_jobs.profile import MixtureItem, Profile, load_profile
-from training_jobs.spec import ConfigurationError, ProfileName, Stage, StageSpec, load_stage
+from training_jobs.spec import PROFILES, ConfigurationError, ProfileName, Stage, StageSpec, load_stage
 from validation.lake import Lake
 
 LAKE_VARIABLE = "VOXLINE_LAKE"
@@ -98,8 +98,7 @@ class Workspace(dg.ConfigurableResource):
 
     @property
     def _profile_name(self) -> ProfileName:
-        assert self.profile_name in ("tiny", "7b"), self.profile_name
-        return self.profile_name  # type: ignore[return-value]  # narrowed by the line above
+        return next(name for name in PROFILES if name == self.profile_name)
 
     @property
     def training_dir(self) -> Path:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from pipelines.settings import default_home, prepare_home, read_settings
-from training_jobs.spec import ConfigurationError, ProfileName
+from training_jobs.spec import PROFILES, ConfigurationError, ProfileName
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -156,10 +156,10 @@ def up(
 
 
 def _profile(name: str) -> ProfileName:
-    known: dict[str, Literal["tiny", "7b"]] = {"tiny": "tiny", "7b": "7b"}
-    if name not in known:
-        raise ConfigurationError(f"--profile is {name!r}; it may be {' or '.join(known)}")
-    return known[name]
+    for known in PROFILES:
+        if name == known:
+            return known
+    raise ConfigurationError(f"--profile is {name!r}; it may be {' or '.join(PROFILES)}")
 
 
 if __name__ == "__main__":

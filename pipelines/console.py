@@ -10,7 +10,6 @@ from dagster import DagsterEventType, EventLogEntry
 from rich.console import Console
 from rich.markup import escape
 
-
 # Dagster says of every step below a failed one why it was not run; the failure itself says enough.
 _NOISE = ("Dependencies for step", "[pipes]")
 

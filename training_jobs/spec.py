@@ -10,9 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Stage = Literal["text_audio_alignment", "single_mctp", "multi_mctp", "sft"]
-ProfileName = Literal["tiny", "7b"]
+ProfileName = Literal["tiny", "7b", "debug"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
+# `debug` is for tests: it says only in what it is smaller than `tiny`.
+_SMALLER_THAN: dict[ProfileName, ProfileName] = {"debug": "tiny"}
 
 
 class ConfigurationError(ValueError):
@@ -61,7 +63,9 @@ class StageSpec(Strict):
         if self.mctp_modules == 0 and self.trainable == "mctp":
             raise ValueError(f"stage {self.stage} trains MCTP modules only, but mctp_modules is 0")
         if len(self.ratio) < 2 or len(self.ratio) % 2 or min(self.ratio) < 1:
-            raise ValueError(f"ratio {list(self.ratio)} of stage {self.stage} must be pairs of counts of at least 1")
+            raise ValueError(
+                f"ratio {list(self.ratio)} of stage {self.stage} must be pairs of counts of at least 1"
+            )
         return self
 
 
@@ -81,8 +85,9 @@ def load_stage(stage: Stage, profile: ProfileName, folder: Path | None = None) -
     unknown = sorted(set(profiles) - set(PROFILES))
     if unknown:
         raise ConfigurationError(f"{path}: unknown profiles {unknown}; there are {list(PROFILES)}")
+    above = profiles.get(_SMALLER_THAN[profile], {}) if profile in _SMALLER_THAN else {}
     try:
-        return StageSpec.model_validate(document | profiles.get(profile, {}))
+        return StageSpec.model_validate(document | above | profiles.get(profile, {}))
     except ValidationError as error:
         raise ConfigurationError(f"{path}, profile {profile}: {explain(error)}") from error
 
