@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from models import extend_model, extend_text_tokenizer, make_byte_tokenizer, save_model
 from training_jobs.jobs import BaseModelJob, write_result
@@ -41,7 +41,7 @@ def run(job: BaseModelJob, report: Reporter) -> None:
             source = make_tiny(job.settings.make, Path(folder), job.seed)
         else:
             source = base_model_directory(job.settings)
-        tokenizer = extend_text_tokenizer(AutoTokenizer.from_pretrained(source), job.audio_codes)
+        tokenizer = extend_text_tokenizer(source, job.audio_codes)
         model = extend_model(source, modules=0, vocabulary_size=len(tokenizer), seed=job.seed)
     save_model(model, working)
     tokenizer.save_pretrained(working)

@@ -59,9 +59,11 @@ class PackedRows:
     def batch(self, step: int, rank: int, micro_step: int) -> Batch:
         """The micro batch itself."""
         rows = self.rows_of(step, rank, micro_step)
-        tensors = [torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays]
+        input_ids_BT, labels_BT, position_ids_BT = (
+            torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays
+        )
         tokens = sum(int(self.plan["row_tokens"][row]) for row in rows)
-        return Batch(rows, *tensors, tokens)
+        return Batch(rows, input_ids_BT, labels_BT, position_ids_BT, tokens)
 
     def sample_names(self, rows: tuple[int, ...]) -> list[str]:
         """Names (``corpus/row_id``) of the samples in the rows."""

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,9 @@ from training_jobs.rows import RowError, encode_row, vocabulary_of
 from training_jobs.spec import ConfigurationError
 from validation.digests import digest_value
 from validation.lake import Lake
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 PLAN_FILE = "plan.json"
 ARRAYS = ("input_ids", "labels", "position_ids")
@@ -163,11 +166,11 @@ def _draw_mixture(
     return drawn
 
 
-def _load_tokenizer(model_dir: Path) -> tuple[Any, int]:
+def _load_tokenizer(model_dir: Path) -> tuple[PreTrainedTokenizerFast, int]:
     """The text tokenizer, and the id that fills the end of a row (it has no label, and nothing attends to it)."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(model_dir)
     padding_id = tokenizer.pad_token_id
     return tokenizer, padding_id if padding_id is not None else vocabulary_of(tokenizer).im_end
 

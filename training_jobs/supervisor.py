@@ -69,8 +69,12 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
         signal.pthread_sigmask(signal.SIG_SETMASK, inherited)
 
     output = _Output(log, quiet)
-    child = subprocess.Popen(  # noqa: PLW1509  # safe: no other thread exists yet
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=in_child
+    child = subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=in_child,  # noqa: PLW1509 - safe: no other thread exists yet
     )
     assert child.stdout is not None and child.stderr is not None
     output.pump(child.stdout, sys.stdout.buffer)
