@@ -12,7 +12,8 @@ from pipelines.schedules import build_nightly
 
 def evaluate(corpora: list[str], instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=datetime(2026, 11, 22, 2, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
+        instance=instance,
+        scheduled_execution_time=datetime(2026, 11, 22, 2, 0, tzinfo=ZoneInfo("Asia/Shanghai")),
     )
     answer = build_nightly(corpora, "Asia/Shanghai")(context)
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
@@ -20,7 +21,7 @@ def evaluate(corpora: list[str], instance: dg.DagsterInstance) -> dg.RunRequest 
 
 
 def test_a_night_asks_for_all_corpora_in_one_run() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         request = evaluate(["a", "b", "c"], instance)
     assert isinstance(request, dg.RunRequest)
     assert request.run_key == "2026-11-22"
@@ -28,14 +29,14 @@ def test_a_night_asks_for_all_corpora_in_one_run() -> None:
 
 
 def test_a_night_without_corpora_says_why_it_does_nothing() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         answer = evaluate([], instance)
     assert isinstance(answer, dg.SkipReason)
     assert "no corpora" in str(answer.skip_message)
 
 
 def test_two_nights_never_run_at_once() -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.instance_for_test() as instance:
         run = dg.DagsterRun(job_name=EVERYTHING, run_id="0" * 32, status=dg.DagsterRunStatus.STARTED)
         instance.add_run(run)
         answer = evaluate(["a"], instance)
@@ -54,6 +55,5 @@ def test_every_asset_belongs_to_everything() -> None:
         jobs=build_jobs(["a"]),
         resources={"workspace": object(), "pipes": object()},
     )
-    job = definitions.resolve_job_def(EVERYTHING)
-    selected = {key for node in job.asset_layer.selected_asset_keys for key in [node]}
+    selected = set(definitions.resolve_job_def(EVERYTHING).asset_layer.selected_asset_keys)
     assert selected == set(definitions.resolve_asset_graph().get_all_asset_keys())

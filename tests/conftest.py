@@ -1,0 +1,67 @@
+"""What the slow suites share: one tiny trained pipeline, made once per session by the real command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+_UTTERANCES = 90
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A home in which ``voxline run`` has been to the end with the debug profile."""
+
+    home: Path
+    corpora: Path
+    output: str
+
+    def voxline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a voxline command in this home."""
+        return voxline([*arguments, "--home", str(self.home)])
+
+
+def voxline(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a voxline command as a user would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        env=os.environ | {"COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def speak(directory: Path, utterances: int = _UTTERANCES) -> Path:
+    """Sample corpora of about ``utterances`` utterances; returns their corpora file."""
+    subprocess.run(
+        [sys.executable, "-m", "assets.sample.speak", str(directory), "--utterances", str(utterances)],
+        check=True,
+    )
+    return directory / "corpora.yaml"
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """The one trained pipeline of the session, shared among xdist's workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    root = shared / "pipeline"
+    output = root / "output.txt"
+    with FileLock(f"{root}.lock"):
+        if not output.exists():
+            corpora = speak(root / "sample")
+            done = voxline(
+                ["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(root / "home")]
+            )
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+            output.write_text(done.stdout, encoding="utf-8")
+    return Pipeline(root / "home", root / "sample" / "corpora.yaml", output.read_text(encoding="utf-8"))

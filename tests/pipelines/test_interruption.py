@@ -1,0 +1,69 @@
+"""A run that is interrupted or killed leaves no process behind, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Pipeline
+
+pytestmark = pytest.mark.slow
+_DEADLINE_S = 240.0
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Poll until ``condition`` holds."""
+    deadline = time.monotonic() + _DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {_DEADLINE_S:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Programs that work in this home: their job file's path is on their command line."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if any(str(home) in part for part in command) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_stopped_in_training_leaves_nothing_running_and_goes_on(
+    pipeline: Pipeline, tmp_path: Path, number: signal.Signals
+) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(pipeline.corpora)]
+    command += ["--profile", "debug", "--home", str(home)]
+    with (tmp_path / "first.log").open("wb") as log:
+        # A group of its own, so that the signal goes to this process only, as from a task manager.
+        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        training = home / "training" / "debug" / "text_audio_alignment"
+        wait_for(
+            lambda: child.poll() is not None or any(training.glob("*/checkpoints/*")), "a first checkpoint"
+        )
+        assert child.poll() is None, (tmp_path / "first.log").read_text()
+        assert len(processes_of(home)) >= 3  # the run, its supervisor, torchrun and its ranks
+        os.kill(child.pid, number)
+        assert child.wait(timeout=_DEADLINE_S) != 0
+    wait_for(lambda: not processes_of(home), "the programs to end")
+
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, f"{again.stdout}\n{again.stderr}"
+    result = json.loads(next(training.glob("*/result.json")).read_text(encoding="utf-8"))
+    assert result["resumed_from"], "the stage began anew instead of from its checkpoint"
+    undisturbed = pipeline.home / "training" / "debug" / "text_audio_alignment"
+    expected = json.loads(next(undisturbed.glob("*/result.json")).read_text(encoding="utf-8"))
+    assert result["last_loss"] == pytest.approx(expected["last_loss"], abs=1e-4)
