@@ -11,11 +11,22 @@ from typing import Literal, assert_never
 import numpy as np
 
 from assets.sample.synthesis import Waveform
+from validation.ledger import Reason
 
 Fault = Literal[
     "clipped", "silent", "truncated", "missing_file", "wrong_length", "empty_text", "duplicate_id"
 ]
 
+# What the ledger says of each, and how it is made.
+LEDGER_REASONS: dict[Fault, Reason] = {
+    "clipped": "clipped",
+    "silent": "silent",
+    "truncated": "truncated",
+    "missing_file": "missing_audio",
+    "wrong_length": "text_too_long",
+    "empty_text": "empty_text",
+    "duplicate_id": "duplicate_id",
+}
 DESCRIPTIONS: dict[Fault, str] = {
     "clipped": "amplified thirty times and cut off at full scale",
     "silent": "all samples zero",
@@ -40,7 +51,7 @@ class PlantedFault:
     """A line of FAULTS.csv."""
 
     corpus: str
-    utterance_id: str
+    row_id: str
     file: str
     fault: Fault
 

@@ -19,7 +19,7 @@ COLORS: tuple[str, ...] = ("red", "green", "blue")
 ANIMALS: tuple[str, ...] = ("cat", "dog", "bird")
 OPPOSITES: tuple[tuple[str, str], ...] = (("left", "right"), ("up", "down"), ("big", "small"))
 
-_MANDARIN_DIGITS = "一二三四五六七八九"
+_MANDARIN_NUMBERS = "一二三四五六七八九十"
 
 
 def english_texts() -> list[tuple[Topic, str]]:
@@ -51,11 +51,10 @@ def english_texts() -> list[tuple[Topic, str]]:
 def mandarin_texts() -> list[str]:
     """All Mandarin texts, in a fixed order, none twice."""
     return [
-        *_MANDARIN_DIGITS,
-        *(f"十{digit}" for digit in ("", *_MANDARIN_DIGITS[:6])),
+        *_MANDARIN_NUMBERS,
         *(f"{verb}{thing}" for verb, thing in product(("打开", "关"), "灯门窗")),
         *(f"今天是星期{day}" for day in "一二三四五六天"),
-        *(f"我{want}{thing}" for want, thing in product(("要", "不要"), "水茶饭")),
+        *(f"我要{thing}" for thing in "水茶饭"),
         *(f"{animal}很{size}" for animal, size in product("猫狗鸟", "大小")),
         *(f"向{way}走" for way in "左右上下"),
     ]

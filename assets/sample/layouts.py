@@ -23,6 +23,7 @@ COMMANDS = "spoken_commands"
 MANDARIN = "spoken_mandarin"
 QUESTIONS = "spoken_questions"
 
+_SUBSET = "sample-clean"
 _LIBRISPEECH_RATE_HZ = 16_000
 _LJSPEECH_RATE_HZ = 22_050
 _QUESTION_RATE_HZ = 16_000
@@ -50,7 +51,10 @@ class Corpora:
         self._progress = progress
 
     def write_commands(self, utterances: Sequence[Utterance]) -> None:
-        """LibriSpeech's layout: ``<speaker>/<chapter>/<id>.flac`` and a ``.trans.txt`` per chapter."""
+        """LibriSpeech's layout: ``<subset>/<speaker>/<chapter>/<id>.flac`` and a ``.trans.txt`` per chapter.
+
+        In lower case, unlike LibriSpeech: a byte-level model would have to learn the letters of the answers anew.
+        """
         root = self._directory / COMMANDS
         # Everyone but the held-out voice, whose utterances are for scoring.
         candidates = [u.utterance_id for u in utterances if u.take.voice.speaker != HELD_OUT_SPEAKER]
@@ -58,16 +62,16 @@ class Corpora:
         lines: dict[Path, list[str]] = defaultdict(list)
         for utterance in utterances:
             speaker, chapter, _ = utterance.utterance_id.split("-")
-            folder = Path(speaker) / chapter
+            folder = Path(_SUBSET) / speaker / chapter
             path = folder / f"{utterance.utterance_id}.flac"
             fault = self._record(
                 COMMANDS, utterance.utterance_id, path, utterance.take, _LIBRISPEECH_RATE_HZ, faults
             )
-            line = f"{utterance.utterance_id} {written_text(utterance.take.text.upper(), 'en', fault)}"
+            line = f"{utterance.utterance_id} {written_text(utterance.take.text, 'en', fault)}"
             lines[folder / f"{speaker}-{chapter}.trans.txt"] += _repeated(line, fault)
         for transcript, rows in lines.items():
             _write_lines(root / transcript, rows)
-        speakers = [f"{v.speaker} | {v.sex} | sample | {v.name} ({v.espeak})" for v in COMMAND_VOICES]
+        speakers = [f"{v.speaker} | {v.sex} | {_SUBSET} | {v.name} ({v.espeak})" for v in COMMAND_VOICES]
         _write_lines(root / "SPEAKERS.TXT", [";ID | SEX | SUBSET | NAME", *speakers])
 
     def write_mandarin(self, utterances: Sequence[Utterance]) -> None:

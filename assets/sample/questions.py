@@ -23,7 +23,7 @@ def all_questions() -> list[Question]:
     """Every question of every kind, in a fixed order, no text twice."""
     sums = [
         Question("sum", template.format(NUMBERS[a], NUMBERS[b]), NUMBERS[a + b])
-        for template, a, b in product(("what is {} plus {}", "tell me {} plus {}"), range(1, 5), range(1, 4))
+        for template, a, b in product(("what is {} plus {}", "tell me {} plus {}"), range(1, 4), range(1, 4))
     ]
     next_days = [
         Question("next_day", f"what comes after {day}", DAYS[(index + 1) % len(DAYS)])
@@ -31,7 +31,7 @@ def all_questions() -> list[Question]:
     ]
     next_numbers = [
         Question("next_number", f"what comes after {NUMBERS[number]}", NUMBERS[number + 1])
-        for number in range(1, 8)
+        for number in range(1, 7)
     ]
     kinds = [
         *(Question("kind", f"is {color} {kind}", "yes" if kind == "a color" else "no")

@@ -23,7 +23,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from assets.sample.faults import DESCRIPTIONS, PlantedFault
+from assets.sample.faults import DESCRIPTIONS, LEDGER_REASONS, PlantedFault
 from assets.sample.layouts import Corpora, corpora_document
 from assets.sample.script import Script, write_script
 from assets.sample.synthesis import SampleError, speech
@@ -34,7 +34,6 @@ _log = logging.getLogger(__name__)
 CORPORA_FILE = "corpora.yaml"
 FAULTS_FILE = "FAULTS.csv"
 _RECORD_FILE = "sample.json"  # says what the directory was made from, and that it is ours to replace
-_RECIPE = 1  # goes up when the same script sounds or is written differently
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,7 @@ def speak_corpora(directory: Path, settings: SampleSettings, console: Console | 
             eSpeak NG is not installed.
     """
     script = write_script(settings.utterances, settings.seed)
-    made_from = digest_value(
-        {"recipe": _RECIPE, "seed": settings.seed, "script": asdict(script), "corpora": corpora_document()}
-    )
+    made_from = digest_value({"settings": asdict(settings), "recipe": _recipe()})
     directory = directory.absolute()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(directory):
@@ -101,11 +98,10 @@ def _write(directory: Path, script: Script, settings: SampleSettings, console: C
 def _write_faults(path: Path, faults: list[PlantedFault]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["corpus", "utterance_id", "file", "fault", "description"])
-        for fault in faults:
-            writer.writerow(
-                [fault.corpus, fault.utterance_id, fault.file, fault.fault, DESCRIPTIONS[fault.fault]]
-            )
+        writer.writerow(["corpus", "row", "file", "fault", "ledger_reason", "description"])
+        for one in faults:
+            reason, description = LEDGER_REASONS[one.fault], DESCRIPTIONS[one.fault]
+            writer.writerow([one.corpus, one.row_id, one.file, one.fault, reason, description])
 
 
 def _is_complete(directory: Path, made_from: str) -> bool:
@@ -119,6 +115,13 @@ def _is_complete(directory: Path, made_from: str) -> bool:
         return False
     record = json.loads(record_path.read_text(encoding="utf-8"))
     return bool(record == {"made_from": made_from, "listing": _listing(directory)})
+
+
+def _recipe() -> str:
+    """Digest of this package's own source: other code may say or write something else with the same settings."""
+    return digest_value(
+        [[path.name, path.read_text("utf-8")] for path in sorted(Path(__file__).parent.glob("*.py"))]
+    )
 
 
 def _listing(directory: Path) -> str:

@@ -28,8 +28,8 @@ COMMAND_VOICES: tuple[Voice, ...] = (
     Voice("1002", "Beth", "F", "en", "en-us+f2", 142, 55),
     Voice("1003", "Carl", "M", "en", "en-us+m3", 136, 42),
     Voice("1004", "Dora", "F", "en", "en-us+f4", 146, 50),
-    Voice("1005", "Ewan", "M", "en", "en-gb-scotland+m7", 140, 50),
-    Voice("1006", "Fern", "F", "en", "en-gb-x-rp+f1", 138, 52),
+    Voice("1005", "Ewan", "M", "en", "en-us+m7", 140, 50),
+    Voice("1006", "Fern", "F", "en", "en-us+f1", 138, 52),
     Voice("1007", "Glen", "M", "en", "en-us+m6", 144, 46),
     Voice("1008", "Hope", "F", "en", "en-us+f3", 140, 48),
 )
@@ -41,6 +41,7 @@ MANDARIN_VOICES: tuple[Voice, ...] = (
     Voice("hua", "Hua", "F", "zh", "cmn+f2", 142, 52),
     Voice("jun", "Jun", "M", "zh", "cmn+m3", 136, 44),
     Voice("lan", "Lan", "F", "zh", "cmn+f4", 144, 50),
+    Voice("bo", "Bo", "M", "zh", "cmn+m1", 140, 50),
 )
 
 # Questions are asked by voices that training knows from the commands, and answered by one voice of its own.
