@@ -1,0 +1,97 @@
+"""Stage specs and profiles: the published values, what tiny changes, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training_jobs.profile import base_model_directory, load_profile
+from training_jobs.spec import PROFILES, STAGES, ConfigurationError, Stage, load_stage
+
+# stage: starts from, modules, trains, lr, decay, steps, length (the design's table)
+PUBLISHED = {
+    "text_audio_alignment": ("base_model", 0, "all", 6.0e-5, 0.0, 8000, 32768),
+    "single_mctp": ("text_audio_alignment", 1, "mctp", 1.0e-3, 0.0, 4000, 32768),
+    "multi_mctp": ("single_mctp", 10, "mctp", 1.0e-3, 0.0, 8000, 32768),
+    "sft": ("multi_mctp", 10, "all", 5.0e-5, 0.1, 4000, 2048),
+}
+STAGE_FILES = Path(__file__).parents[2] / "training_jobs" / "stages"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_7b_has_the_published_hyper_parameters(stage: Stage) -> None:
+    spec = load_stage(stage, "7b")
+    row = (spec.starts_from, spec.mctp_modules, spec.trainable, spec.learning_rate, spec.weight_decay)
+    assert (*row, spec.steps, spec.sequence_length) == PUBLISHED[stage]
+    assert (spec.micro_batch, spec.gradient_accumulation, spec.clip, spec.seed) == (1, 16, 1.0, 42)
+    assert (spec.adam_beta1, spec.adam_beta2, spec.adam_epsilon) == (0.9, 0.95, 1e-8)
+    assert (spec.warmup_share, spec.final_learning_rate_share) == (0.03, 0.1)
+    assert (spec.checkpoints, spec.keep_checkpoints, spec.zero_stage, spec.gradient_checkpointing) == (
+        10,
+        2,
+        2,
+        True,
+    )
+    assert spec.mctp_learning_rate_factor == (10.0 if stage == "sft" else 1.0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_tiny_differs_in_sizes_only(stage: Stage) -> None:
+    """The same path: what starts from what, what trains, how many modules."""
+    tiny, large = load_stage(stage, "tiny"), load_stage(stage, "7b")
+    for field in (
+        "starts_from",
+        "mctp_modules",
+        "trainable",
+        "zero_stage",
+        "ratio",
+        "mixture",
+        "mtp_loss_weight",
+    ):
+        assert getattr(tiny, field) == getattr(large, field), field
+    assert tiny.steps < large.steps
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_loads_and_has_the_mixtures_of_its_stages(name: str) -> None:
+    profile = load_profile(name)  # type: ignore[arg-type]  # PROFILES is the Literal's values
+    assert {load_stage(stage, profile.name).mixture for stage in STAGES} <= set(profile.mixtures)
+
+
+def written_stage(folder: Path, **changes: object) -> Path:
+    document = yaml.safe_load((STAGE_FILES / "sft.yaml").read_text())
+    (folder / "sft.yaml").write_text(yaml.safe_dump(document | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"leaning_rate": 1.0}, "leaning_rate: Extra inputs are not permitted"),
+        ({"profiles": {"tiny": {"batch": 2}}}, "batch: Extra inputs are not permitted"),
+        ({"profiles": {"huge": {}}}, "unknown profiles \\['huge'\\]"),
+        ({"clip": -1.0}, "clip: .*greater than 0.*-1.0"),
+        ({"mctp_modules": 0, "trainable": "mctp"}, "mctp_modules is 0"),
+        ({"ratio": [1, 10, 4]}, "must be pairs"),
+    ],
+)
+def test_a_fault_in_a_stage_is_refused_by_file_entry_and_value(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        load_stage("sft", "tiny", written_stage(tmp_path, **changes))
+    assert "sft.yaml" in str(caught.value)
+
+
+def test_the_published_base_model_is_named_by_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_profile("7b").base_model
+    monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path / "absent"))
+    with pytest.raises(ConfigurationError, match="absent.*has no config.json"):
+        base_model_directory(settings)
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path))
+    assert base_model_directory(settings) == tmp_path
