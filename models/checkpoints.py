@@ -38,7 +38,8 @@ def load_model(
     model, missing = load_weights(directory, config, dtype)
     if missing:
         raise CheckpointError(f"{directory}: {_some(missing)} missing from its weights")
-    return model.to(device)
+    model.to(device)
+    return model
 
 
 def save_model(model: MctpForCausalLM, directory: str | Path) -> None:

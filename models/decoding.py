@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.mctp import MctpForCausalLM
@@ -20,11 +20,12 @@ from models.mctp import MctpForCausalLM
 class Linear:
     """A linear layer on the matrix itself, without ``nn.Linear``'s detours."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: Any) -> None:
         self.weight_IO = layer.weight.t()
         self.bias_O = layer.bias
 
     def __call__(self, hidden_TI: Tensor) -> Tensor:
+        """The layer's output."""
         if self.bias_O is None:
             return torch.mm(hidden_TI, self.weight_IO)
         return torch.addmm(self.bias_O, hidden_TI, self.weight_IO)
@@ -42,6 +43,7 @@ class RmsNorm:
         self.share = 1 / norm.weight.numel()
 
     def __call__(self, hidden_TD: Tensor) -> Tensor:
+        """Each row at unit root mean square, times the weight."""
         if not self.by_length:
             return torch.rms_norm(hidden_TD, self.weight_D.shape, self.weight_D, self.epsilon)
         length_T1 = torch.linalg.vector_norm(hidden_TD, dim=-1, keepdim=True)
@@ -56,33 +58,29 @@ class Positions:
         weight = model.lm_head.weight
         positions_1C = torch.arange(capacity, device=weight.device)[None]
         cos_1Cd, sin_1Cd = model.model.rotary_emb(weight, positions_1C)
-        self.half = sin_1Cd.shape[-1] // 2
-        # The first half carries the minus sign of the rotation, so that a roll and an addition do the rest.
-        signed_1Cd = torch.cat((-sin_1Cd[..., : self.half], sin_1Cd[..., self.half :]), dim=-1)
+        half = sin_1Cd.shape[-1] // 2
+        # The first half carries the minus sign of the rotation, so that a roll and a sum do the rest.
+        signed_1Cd = torch.cat((-sin_1Cd[..., :half], sin_1Cd[..., half:]), dim=-1)
         self.cos_C1d = cos_1Cd[0][:, None]
         self.sin_C1d = signed_1Cd[0][:, None]
         self.groups = model.config.num_attention_heads // model.config.num_key_value_heads
-        self._mask_key: tuple[int, int] | None = None
-        self._mask: Tensor | None = None
+        self._rows: tuple[int, int] | None = None
+        self._answer: tuple[Tensor, Tensor, Tensor | None]
 
-    def rotate(self, heads_Thd: Tensor, start: int) -> Tensor:
-        """Rotate queries or keys of the rows from ``start`` on."""
-        end = start + heads_Thd.shape[0]
-        rolled_Thd = heads_Thd.roll(self.half, dims=-1)
-        return torch.addcmul(heads_Thd * self.cos_C1d[start:end], rolled_Thd, self.sin_C1d[start:end])
+    def rows(self, start: int, end: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """For new rows ``start`` to ``end``: cosines, sines, and who of them looks at whom of the rows before ``end``.
 
-    def mask(self, start: int, end: int) -> Tensor | None:
-        """Numbers to add to the scores: 0 where a row of ``start`` to ``end`` looks at one before ``end``.
-
-        Repeated for every query head of a group. All modules of a round add the same rows: the last mask is kept.
+        The mask is added to the scores and repeated for every query head of a group; one row needs none. All layers
+        of a step, and all modules of a round, mostly add the same rows: the last answer is kept.
         """
-        if end - start == 1:
-            return None
-        if self._mask_key != (start, end):
-            hidden = self.cos_C1d.new_full((end - start, end), -torch.inf).triu_(start + 1)
-            self._mask = hidden.repeat(self.groups, 1)
-            self._mask_key = (start, end)
-        return self._mask
+        if self._rows != (start, end):
+            mask = None
+            if start and end - start > 1:
+                hidden = self.cos_C1d.new_full((end - start, end), -torch.inf).triu_(start + 1)
+                mask = hidden.repeat(self.groups, 1)
+            self._rows = (start, end)
+            self._answer = (self.cos_C1d[start:end], self.sin_C1d[start:end], mask)
+        return self._answer
 
 
 class CachedLayer:
@@ -114,8 +112,10 @@ class CachedLayer:
     def _attend(self, normed_TD: Tensor, start: int) -> Tensor:
         rows, width, kv_heads = normed_TD.shape[0], self.head_width, self.kv_heads
         end = start + rows
+        cos_T1d, sin_T1d, mask = self.positions.rows(start, end)
         joined = torch.cat((self.query(normed_TD), self.key(normed_TD)), dim=-1)
-        rotated_Thd = self.positions.rotate(joined.view(rows, -1, width), start)
+        heads_Thd = joined.view(rows, -1, width)
+        rotated_Thd = torch.addcmul(heads_Thd * cos_T1d, heads_Thd.roll(width // 2, dims=-1), sin_T1d)
         self.keys_CGd[start:end] = rotated_Thd[:, -kv_heads:]
         self.values_CGd[start:end] = self.value(normed_TD).view(rows, kv_heads, width)
         queries_1HTd = rotated_Thd[:, :-kv_heads].transpose(0, 1)[None]
@@ -127,7 +127,6 @@ class CachedLayer:
         else:
             # The heads that share keys become rows of one head: no key is copied, and one row needs no mask.
             queries = queries_1HTd.reshape(1, kv_heads, -1, width)
-            mask = self.positions.mask(start, end)
             mixed = scaled_dot_product_attention(
                 queries, keys_1GCd, values_1GCd, attn_mask=mask, scale=self.scaling
             )
@@ -142,10 +141,12 @@ class Decoder:
     """
 
     @torch.inference_mode()
-    def __init__(self, model: MctpForCausalLM, prompt_ids: list[int], capacity: int) -> None:
+    def __init__(self, model: MctpForCausalLM, prompt_ids: list[int], capacity: int, modules: int) -> None:
+        """Make room for ``capacity`` tokens and the first ``modules`` modules, and put the prompt there."""
         config = model.config
         positions = Positions(model, capacity)
-        layers = [CachedLayer(layer, positions, capacity) for layer in model.model.layers]
+        used = model.model.layers[: config.backbone_layers + modules]
+        layers = [CachedLayer(layer, positions, capacity) for layer in used]
         self.backbone, self.modules = layers[: config.backbone_layers], layers[config.backbone_layers :]
         self.norm, self.head_VD = RmsNorm(model.model.norm), model.lm_head.weight
         self.projections = [Linear(projection) for projection in model.mtp_projs]

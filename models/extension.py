@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,21 +61,24 @@ def extend_model(
 def _module_of(name: str, model: MctpForCausalLM) -> int:
     parts = name.split(".")
     if parts[0] == "model":
-        return int(parts[2]) - model.config.backbone_layers
+        return int(parts[2]) - int(model.config.backbone_layers)
     return int(parts[1])
 
 
 @torch.no_grad()
 def _start_module(model: MctpForCausalLM, index: int) -> None:
-    layers = model.model.layers
+    layers: Any = model.model.layers
+    projections: Any = model.mtp_projs
+    embed_norms: Any = model.mtp_embed_norms
+    hidden_norms: Any = model.mtp_hidden_norms
     place = model.config.backbone_layers + index
     layers[place].load_state_dict(layers[place - 1].state_dict())
     if index == 0:
-        _average_inputs(model.mtp_projs[0].weight)
-        model.mtp_embed_norms[0].weight.fill_(1.0)
-        model.mtp_hidden_norms[0].weight.fill_(1.0)
+        _average_inputs(projections[0].weight)
+        for norms in (embed_norms, hidden_norms):
+            norms[0].weight.fill_(1.0)
         return
-    for part in (model.mtp_projs, model.mtp_embed_norms, model.mtp_hidden_norms):
+    for part in (projections, embed_norms, hidden_norms):
         part[index].load_state_dict(part[index - 1].state_dict())
 
 

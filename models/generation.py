@@ -60,8 +60,8 @@ def stream(
         stops = frozenset({eos_token_id})
     else:
         stops = frozenset(eos_token_id)
-    # The last token decided is never read.
-    decoder = Decoder(model, prompt, capacity=len(prompt) + max_new_tokens)
+    capacity = len(prompt) + max_new_tokens
+    decoder = Decoder(model, prompt, capacity, modules=max(mctp for _, mctp in pairs))
     return _decide(decoder, pairs, max_new_tokens, stops)
 
 
@@ -91,7 +91,9 @@ def _pairs(schedule: Sequence[int], modules: int) -> list[tuple[int, int]]:
         )
     most = max(mctp for _, mctp in pairs)
     if most > modules:
-        raise ValueError(f"schedule {counts} takes {most} MCTP steps in a row, but the model has {modules} modules")
+        raise ValueError(
+            f"schedule {counts} takes {most} MCTP steps in a row, but the model has {modules} modules"
+        )
     return pairs
 
 

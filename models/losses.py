@@ -5,6 +5,7 @@ Shapes: B rows, T tokens, D width, V vocabulary, N labelled positions.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -28,7 +29,7 @@ def labelled_cross_entropy(hidden_BTD: Tensor, targets_BT: Tensor, head: nn.Line
     if len(targets_N) <= rows:
         total = _summed_cross_entropy(hidden_ND, targets_N, head)
     else:
-        pieces = zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
+        pieces = zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True)
         sums = [
             checkpoint(_summed_cross_entropy, hidden, targets, head, use_reentrant=False)
             for hidden, targets in pieces

@@ -1,0 +1,185 @@
+"""A tokenizer trained from the corpora in seconds: k-means over smoothed log-mel patches of 80 ms.
+
+Codes must say what was spoken more than who spoke and where exactly the patch was cut. So the clustering sees each
+patch through the lowest coefficients of a cosine transform over time and frequency (the time course and the envelope
+of the spectrum, without pitch), with the level weighted down. For decoding, each code keeps its mean log-mel patch.
+
+Shapes: N patches, P frames of a patch, M mel bands, K codes, E features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from models.tokenizers import mel_patches
+from models.tokenizers.interface import CONFIG_FILE, TokenizerError, read_tokenizer_config
+from models.tokenizers.mel_patches import FloatArray, log_mel_patches, waveform_of
+
+KIND = "mel_kmeans"
+VERSION = 1  # of the features; raised whenever the same audio gives other codes
+CODES_FILE = "codes.safetensors"
+TIME_COEFFICIENTS, BAND_COEFFICIENTS = 3, 20
+# How much the level counts against the envelope, and each further coefficient over time against the one before.
+LEVEL_WEIGHT, TIME_DECAY = 0.3, 0.7
+
+
+class MelKmeansTokenizer:
+    """Codes at 12.5 per second of audio, and back to a waveform by Griffin-Lim."""
+
+    def __init__(self, centres_KE: FloatArray, patches_KPM: FloatArray) -> None:
+        """Take a codebook: centres in feature space and mean log-mel patches."""
+        self._centres_KE = centres_KE.astype(np.float32)
+        self._patches_KPM = patches_KPM.astype(np.float32)
+        # Distances in float64: the nearest code must not hang on the order in which a matrix product adds up.
+        self._wide_KE = self._centres_KE.astype(np.float64)
+        self._squares_K = (self._wide_KE**2).sum(axis=1)
+        self._digest = self._compute_digest()
+
+    @property
+    def frame_rate(self) -> float:
+        """Codes per second."""
+        return mel_patches.FRAME_RATE
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in Hz of what :meth:`decode` gives, and at which :meth:`encode` needs no resampling."""
+        return mel_patches.SAMPLE_RATE
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of codes."""
+        return len(self._centres_KE)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the codebook and of everything that decides the features."""
+        return self._digest
+
+    def encode(self, waveform: FloatArray, sample_rate: int) -> list[int]:
+        """The codes of a waveform, one per 80 ms begun.
+
+        Args:
+            waveform: mono, of shape (samples,), in [-1, 1].
+            sample_rate: in Hz; at 22,050 nothing is resampled.
+
+        Raises:
+            TokenizerError: if the waveform is not mono, is empty or has a sample that is no finite number.
+        """
+        features_NE = features(log_mel_patches(waveform, sample_rate))
+        distances_NK = self._squares_K - 2 * features_NE @ self._wide_KE.T
+        codes: list[int] = distances_NK.argmin(axis=1).tolist()
+        return codes
+
+    def decode(self, codes: Sequence[int]) -> NDArray[np.float32]:
+        """A waveform of shape (len(codes) × 1764,) at 22,050 Hz.
+
+        Raises:
+            TokenizerError: for a code outside the codebook.
+        """
+        if not len(codes):
+            return np.zeros(0, dtype=np.float32)
+        if strangers := [code for code in codes if not 0 <= code < self.vocabulary_size]:
+            raise TokenizerError(
+                f"there is no code {strangers[0]}: the codebook ends at {self.vocabulary_size - 1}"
+            )
+        return waveform_of(self._patches_KPM[np.asarray(codes)])
+
+    @classmethod
+    def train(
+        cls, waveforms: Iterable[tuple[FloatArray, int]], *, codes: int, iterations: int, seed: int
+    ) -> MelKmeansTokenizer:
+        """Cluster the patches of ``waveforms``: the same codebook for the same audio, in whatever number of threads.
+
+        Args:
+            waveforms: mono waveforms with their sample rates in Hz. 1,000 s of audio take 30 MB.
+            codes: size of the codebook.
+            iterations: of k-means at most.
+            seed: of the first centres.
+
+        Raises:
+            TokenizerError: if there are fewer different patches than codes.
+        """
+        found = [log_mel_patches(waveform, rate).astype(np.float32) for waveform, rate in waveforms]
+        patches = np.concatenate(found) if found else np.zeros((0, mel_patches.FRAMES, mel_patches.BANDS))
+        features_NE = features(patches)
+        different = len(np.unique(features_NE, axis=0))
+        if different < codes:
+            raise TokenizerError(
+                f"{codes} codes need at least as many different patches of 80 ms, but the {len(found)} recordings "
+                f"have {different}"
+            )
+        # Threads would add up in an order of their own.
+        with threadpool_limits(limits=1):
+            means = KMeans(codes, n_init=1, max_iter=iterations, random_state=seed).fit(features_NE)
+        patches_KPM = np.zeros((codes, *patches.shape[1:]))
+        np.add.at(patches_KPM, means.labels_, patches)
+        patches_KPM /= np.bincount(means.labels_, minlength=codes)[:, None, None]
+        return cls(means.cluster_centers_, patches_KPM)
+
+    def save(self, directory: str | Path) -> None:
+        """Write ``config.json`` and the codebook; whoever needs it atomic gives a temporary directory."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file({"centres": self._centres_KE, "patches": self._patches_KPM}, directory / CODES_FILE)
+        text = json.dumps(self._config(), indent=1, sort_keys=True)
+        (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> MelKmeansTokenizer:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            TokenizerError: if the directory does not hold it, or the features have changed since.
+        """
+        config = read_tokenizer_config(directory)
+        path = Path(directory) / CODES_FILE
+        try:
+            tensors = load_file(path)
+            tokenizer = cls(tensors["centres"], tensors["patches"])
+        except (OSError, SafetensorError, KeyError) as error:
+            raise TokenizerError(f"{directory} holds no {KIND} tokenizer: {error}") from error
+        expected = tokenizer._config()
+        if differing := sorted(key for key in expected if config.get(key) != expected[key]):
+            key = differing[0]
+            raise TokenizerError(
+                f"{Path(directory) / CONFIG_FILE}: {key} is {config.get(key)!r}, this version has {expected[key]!r}; "
+                "train the tokenizer again"
+            )
+        return tokenizer
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "kind": KIND,
+            "version": VERSION,
+            "codes": self.vocabulary_size,
+            "frame_rate": self.frame_rate,
+            "sample_rate": self.sample_rate,
+        }
+
+    def _compute_digest(self) -> str:
+        state = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
+        state.update(np.ascontiguousarray(self._centres_KE).tobytes())
+        state.update(np.ascontiguousarray(self._patches_KPM).tobytes())
+        return state.hexdigest()
+
+
+def features(patches_NPM: FloatArray) -> NDArray[np.float64]:
+    """What the clustering sees of log-mel patches: weighted low cosine coefficients, of shape (N, E)."""
+    bands_NPE = scipy.fft.dct(patches_NPM.astype(np.float64), axis=2, norm="ortho")[:, :, :BAND_COEFFICIENTS]
+    both_NPE = scipy.fft.dct(bands_NPE, axis=1, norm="ortho")[:, :TIME_COEFFICIENTS]
+    weights_PE = np.repeat(TIME_DECAY ** np.arange(TIME_COEFFICIENTS)[:, None], BAND_COEFFICIENTS, axis=1)
+    weights_PE[:, 0] *= LEVEL_WEIGHT
+    weighted: NDArray[np.float64] = (both_NPE * weights_PE).reshape(len(patches_NPM), -1)
+    return weighted
