@@ -26,6 +26,7 @@ _POSITION_CHARACTER = 1
 _PARAMETER_RATE = 1
 _PARAMETER_PITCH = 3
 _OK = 0
+_SEED = 1
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -47,11 +48,15 @@ class Espeak:
         self._chunks: list[np.ndarray[Any, np.dtype[np.int16]]] = []
         self._callback = _CALLBACK(self._collect)  # kept, else it is freed while the library calls it
         self._library.espeak_SetSynthCallback(self._callback)
+        self._c_library = ctypes.CDLL(None)
 
     def _collect(self, samples: Any, count: int, _events: int) -> int:
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
+
+    def _has_variant(self, variant: str) -> bool:
+        return not variant or Path("espeak-ng-data", "voices", "!v", variant).is_file()
 
     def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> bytes:
         """``text`` as int16 samples, little-endian, mono, at :attr:`rate_hz`.
@@ -59,10 +64,15 @@ class Espeak:
         Raises:
             ValueError: for a voice that eSpeak NG does not have, or a text that it says nothing for.
         """
-        if self._library.espeak_SetVoiceByName(voice.encode()) != _OK:
+        _, _, variant = voice.partition("+")
+        # It takes an unknown variant without a word and speaks with the plain voice.
+        if self._library.espeak_SetVoiceByName(voice.encode()) != _OK or not self._has_variant(variant):
             raise ValueError(f"eSpeak NG has no voice {voice!r}")
         self._library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PARAMETER_PITCH, pitch, 0)
+        # Some voices flutter and breathe at random, by its own generator and C's: the same at every call here.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
+        self._c_library.srand(_SEED)
         self._chunks.clear()
         data = text.encode() + b"\0"
         status = self._library.espeak_Synth(

@@ -61,24 +61,20 @@ def speak_corpora(directory: Path, settings: SampleSettings, console: Console | 
     with _exclusive(directory):
         if directory.exists() and _is_complete(directory, made_from):
             return False
-        # Only under the lock is it certain that nobody is writing into what an earlier, killed call left behind.
+        # Only under the lock is it certain that nobody is writing into what a killed call left behind.
         for left in directory.parent.glob(f".{directory.name}.*.partial"):
             shutil.rmtree(left)
-        partial = Path(
-            tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent)
-        )
-        # mkdtemp makes it private to this user; the corpora are as readable as anything else.
-        partial.chmod(0o755)
-        _write(partial, script, settings, console or Console(quiet=True))
-        record = {"made_from": made_from, "listing": _listing(partial)}
-        (partial / _RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        if directory.exists():
-            replaced = partial.with_name(partial.name.replace(".partial", ".old.partial"))
-            directory.rename(replaced)
-            partial.rename(directory)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(directory)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{directory.name}.", suffix=".partial", dir=directory.parent
+        ) as partial:
+            written = Path(partial, "new")
+            written.mkdir()
+            _write(written, script, settings, console or Console(quiet=True))
+            record = {"made_from": made_from, "listing": _listing(written)}
+            (written / _RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            if directory.exists():
+                directory.rename(Path(partial, "old"))
+            written.rename(directory)
     return True
 
 
