@@ -30,13 +30,19 @@ def launch(
     try:
         pipes.run(context=context, command=command)
     except DagsterPipesExecutionError as error:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        tail = "\n".join(lines[-_TAIL_LINES:]) or str(error)
+        tail = "\n".join(_own_lines(log)[-_TAIL_LINES:]) or str(error)
         raise dg.Failure(
             description=f"{context.asset_key.to_user_string()} failed; its program's last lines:\n{tail}",
             metadata={"log": dg.MetadataValue.path(log)},
             allow_retries=False,
         ) from error
+
+
+def _own_lines(log: Path) -> list[str]:
+    """What the program wrote: the supervisor ends the log with a line of its own and repeats the last ones."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    ends = [index for index, line in enumerate(lines) if line.startswith("supervisor: ")]
+    return lines[: ends[0]] if ends else lines
 
 
 def materialize_by_program(

@@ -139,10 +139,10 @@ def _encode(
         rows.iter_rows(named=True), total=rows.height, desc="encode", mininterval=2, unit=" rows"
     ):
         name = f"{row['corpus']}/{row['row_id']}"
-        for utterance, digest in zip(row["utterance_ids"], row["audio_digests"], strict=True):
+        for marker, digest in enumerate(row["audio_digests"]):
             if digest not in tokens:
                 raise PackError(
-                    f"row {name}: utterance {utterance!r} (audio {digest[:16]}) has no tokens of the audio tokenizer "
+                    f"row {name}: utterance {row['utterance_ids'][marker]!r} (audio {digest[:16]}) has no tokens of the audio tokenizer "
                     f"{job.tokenizer_digest[:16]}; materialise audio_tokens first"
                 )
         audio = [tokens[digest] for digest in row["audio_digests"]]
