@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.tokenizers.mel_kmeans import MelKmeansTokenizer
@@ -44,9 +45,11 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
     report.log(
         f"{settings.kind}: {drawn.height:,} recordings, {seconds:,.0f} s, for {settings.codes:,} codes"
     )
-    tokenizer = MelKmeansTokenizer.train(
-        _waveforms(lake, drawn), codes=settings.codes, iterations=settings.iterations, seed=settings.seed
-    )
+    # The matrices of one recording are too small for BLAS threads, which only wait for one another.
+    with threadpool_limits(limits=1):
+        tokenizer = MelKmeansTokenizer.train(
+            _waveforms(lake, drawn), codes=settings.codes, iterations=settings.iterations, seed=settings.seed
+        )
     working, target = job.output_dir / ".tokenizer", job.output_dir / "tokenizer"
     shutil.rmtree(working, ignore_errors=True)
     tokenizer.save(working)

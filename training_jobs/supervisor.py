@@ -26,6 +26,7 @@ from typing import IO
 import psutil
 
 TAIL_LINES = 30
+_HELPERS_S = 2.0
 TIMEOUT_CODE = 124  # as timeout(1) has it
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -81,6 +82,8 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
     output.pump(child.stderr, sys.stderr.buffer)
     started = time.monotonic()
     code, why = _wait(child.pid, parent, limits, awaited)
+    # Helpers of the program's own (multiprocessing has two) see its end by themselves, in a moment.
+    psutil.wait_procs(psutil.Process().children(recursive=True), timeout=_HELPERS_S if code == 0 else 0)
     left = _kill_descendants()
     output.close()
     child.returncode = code  # it was reaped above, by its number

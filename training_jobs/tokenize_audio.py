@@ -8,11 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models import load_audio_tokenizer
@@ -24,8 +27,8 @@ from validation.lake import Lake
 from validation.schemas import frame_from_rows
 
 _CHUNK = 32
-# Below this many recordings the start of the workers costs more than it saves.
-_ALONE = 200
+# Below this many recordings (a millisecond each) the start of the workers costs more than it saves.
+_ALONE = 4000
 
 
 def main() -> None:
@@ -43,26 +46,28 @@ def run(job: TokenizeJob, report: Reporter) -> None:
     lake = Lake(job.lake)
     digest = load_audio_tokenizer(job.tokenizer_dir).digest
     encoded: dict[str, int] = {}
-    for corpus in job.corpora:
-        recordings = _recordings(lake, corpus)
-        known = _known(lake, corpus, recordings)
-        present = set(known.filter(pl.col("tokenizer_digest") == digest)["audio_digest"])
-        missing = recordings.filter(~pl.col("audio_digest").is_in(list(present)))
-        encoded[corpus] = missing.height
-        ids = list(_encode_all(job, missing["audio_path"].to_list(), corpus))
-        rows = [
-            {
-                "corpus": corpus,
-                "audio_digest": row["audio_digest"],
-                "tokenizer_digest": digest,
-                "token_ids": token_ids,
-                "duration_s": row["duration_s"],
-            }
-            for row, token_ids in zip(missing.iter_rows(named=True), ids, strict=True)
-        ]
-        table = pl.concat([known, frame_from_rows("audio_tokens", rows)])
-        lake.write_table("audio_tokens", corpus, table.sort("tokenizer_digest", "audio_digest"))
-        report.log(f"{corpus}: {missing.height:,} of {recordings.height:,} recordings encoded")
+    work = {corpus: _Corpus.look_up(lake, corpus, digest) for corpus in job.corpora}
+    with _encoder(job, sum(one.missing.height for one in work.values())) as encode:
+        for corpus, one in work.items():
+            paths = one.missing["audio_path"].to_list()
+            rows = [
+                {
+                    "corpus": corpus,
+                    "audio_digest": row["audio_digest"],
+                    "tokenizer_digest": digest,
+                    "token_ids": token_ids,
+                    "duration_s": row["duration_s"],
+                }
+                for row, token_ids in zip(
+                    one.missing.iter_rows(named=True),
+                    tqdm(encode(paths), f"encode {corpus}", len(paths), mininterval=2, unit=" files"),
+                    strict=True,
+                )
+            ]
+            table = pl.concat([one.known, frame_from_rows("audio_tokens", rows)])
+            lake.write_table("audio_tokens", corpus, table.sort("tokenizer_digest", "audio_digest"))
+            encoded[corpus] = len(rows)
+            report.log(f"{corpus}: {len(rows):,} of {one.recordings:,} recordings encoded")
     write_result(
         job.output_dir,
         {
@@ -73,37 +78,38 @@ def run(job: TokenizeJob, report: Reporter) -> None:
     )
 
 
-def _recordings(lake: Lake, corpus: str) -> pl.DataFrame:
-    """The corpus' accepted recordings, each content once."""
-    accepted = lake.read_table("accepted_utterances", corpus).filter(pl.col("audio_digest").is_not_null())
-    return accepted.unique("audio_digest", keep="first", maintain_order=True)
+@dataclass(frozen=True)
+class _Corpus:
+    recordings: int
+    missing: pl.DataFrame
+    known: pl.DataFrame  # token rows that are there already, of any tokenizer
+
+    @classmethod
+    def look_up(cls, lake: Lake, corpus: str, digest: str) -> _Corpus:
+        """Compare the accepted recordings, each content once, with the tokens that are there."""
+        accepted = lake.read_table("accepted_utterances", corpus).filter(pl.col("audio_digest").is_not_null())
+        recordings = accepted.unique("audio_digest", keep="first", maintain_order=True)
+        known = frame_from_rows("audio_tokens", [])
+        if lake.has_table("audio_tokens", corpus):
+            # Those of recordings that are no longer accepted are dropped.
+            wanted = recordings["audio_digest"].to_list()
+            known = lake.read_table("audio_tokens", corpus).filter(pl.col("audio_digest").is_in(wanted))
+        present = known.filter(pl.col("tokenizer_digest") == digest)["audio_digest"].to_list()
+        return cls(recordings.height, recordings.filter(~pl.col("audio_digest").is_in(present)), known)
 
 
-def _known(lake: Lake, corpus: str, recordings: pl.DataFrame) -> pl.DataFrame:
-    """Token rows that are there already, of any tokenizer; those of recordings no longer accepted are dropped."""
-    if not lake.has_table("audio_tokens", corpus):
-        return frame_from_rows("audio_tokens", [])
-    table = lake.read_table("audio_tokens", corpus)
-    return table.filter(pl.col("audio_digest").is_in(recordings["audio_digest"].to_list()))
-
-
-def _encode_all(job: TokenizeJob, paths: list[str], corpus: str) -> Iterator[list[int]]:
-    """Token ids of each recording, in order."""
+@contextmanager
+def _encoder(job: TokenizeJob, files: int) -> Iterator[Callable[[list[str]], Iterator[list[int]]]]:
+    """A function from paths to their token ids in order: here for few files, in a process per core for many."""
     workers = len(os.sched_getaffinity(0))
-    progress = tqdm(total=len(paths), desc=f"encode {corpus}", mininterval=2, unit=" files")
-    with progress:
-        if workers == 1 or len(paths) < _ALONE:
-            worker = _Worker(job.lake, job.tokenizer_dir)
-            for path in paths:
-                yield worker.encode(path)
-                progress.update()
-            return
-        # Not fork: this process has threads (polars, torch) that a forked child would wait for in vain.
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(workers, context, _start_worker, (job.lake, job.tokenizer_dir)) as pool:
-            for token_ids in pool.map(_encode_in_worker, paths, chunksize=_CHUNK):
-                yield token_ids
-                progress.update()
+    if workers == 1 or files < _ALONE:
+        worker = _Worker(job.lake, job.tokenizer_dir)
+        yield lambda paths: map(worker.encode, paths)
+        return
+    # Not fork: this process has threads (polars, torch) that a forked child would wait for in vain.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context, _start_worker, (job.lake, job.tokenizer_dir)) as pool:
+        yield lambda paths: pool.map(_encode_in_worker, paths, chunksize=_CHUNK)
 
 
 class _Worker:
@@ -121,9 +127,7 @@ _worker: _Worker | None = None  # one per worker process
 
 def _start_worker(lake: str, tokenizer_dir: Path) -> None:
     global _worker
-    import torch
-
-    torch.set_num_threads(1)
+    threadpool_limits(limits=1)
     _worker = _Worker(lake, tokenizer_dir)
 
 

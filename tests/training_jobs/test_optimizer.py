@@ -54,7 +54,7 @@ def test_each_stage_trains_exactly_what_its_spec_says(stage: Stage) -> None:
 def test_a_parameter_too_many_or_too_few_is_named() -> None:
     model, _, expected = prepared("single_mctp")
     model.lm_head.weight.requires_grad_(True)
-    with pytest.raises(TrainableError, match="spec does not say so.*lm_head.weight"):
+    with pytest.raises(TrainableError, match=r"spec does not say so.*lm_head\.weight"):
         check_trainable(model, expected)
     model.lm_head.weight.requires_grad_(False)
     model.mtp_projs[0].weight.requires_grad_(False)

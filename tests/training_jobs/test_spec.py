@@ -90,7 +90,7 @@ def test_the_published_base_model_is_named_by_a_variable(
 ) -> None:
     settings = load_profile("7b").base_model
     monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path / "absent"))
-    with pytest.raises(ConfigurationError, match="absent.*has no config.json"):
+    with pytest.raises(ConfigurationError, match=r"absent.*has no config\.json"):
         base_model_directory(settings)
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path))

@@ -157,8 +157,10 @@ def test_output_is_passed_on_and_logged_and_a_failure_repeats_the_last_lines(tmp
     assert answer.stdout == "to stdout\n"
     lines = log.read_text().splitlines()
     assert {"to stdout", "line 0", "line 99"} <= set(lines)
-    assert lines[-1] == "line 99"
-    assert any("with code 7" in line for line in lines[-40:-30])
+    headline = next(number for number, line in enumerate(lines) if "with code 7" in line)
+    # Standard output and error come through two pipes, so their order among each other is not known.
+    assert "line 99" in lines[headline:]
+    assert len(lines[headline:]) < 40
 
 
 def test_the_last_lines_are_the_workers_and_not_torchruns_report_on_them(tmp_path: Path) -> None:
