@@ -17,7 +17,7 @@ _COMMAND_SHARE = 0.50
 _MANDARIN_SHARE = 0.16
 _WRITTEN_PER_SPOKEN_QUESTION = 1 / 7
 # Fewer leave no room for the planted faults beside good rows of every voice.
-_FEWEST_UTTERANCES = 100
+_FEWEST_UTTERANCES = 60
 _LARGEST_PACE_OFFSET = 4  # words per minute
 _LARGEST_PITCH_OFFSET = 3  # of eSpeak NG's hundred steps
 

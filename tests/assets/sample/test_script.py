@@ -88,7 +88,7 @@ def test_same_seed_gives_the_same_script_and_another_seed_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("utterances", "message"), [(99, "at least 100"), (5000, "ask for fewer --utterances")]
+    ("utterances", "message"), [(59, "at least 60"), (5000, "ask for fewer --utterances")]
 )
 def test_sizes_that_the_grammar_cannot_meet_are_refused(utterances: int, message: str) -> None:
     with pytest.raises(SampleError, match=message):
