@@ -66,11 +66,12 @@ class SpeechModel:
 
         Raises:
             training_jobs.rows.RowError: for a marker without an audio, or an audio token out of range.
+            ValueError: if the prompt fills the model's positions, or the mode takes more modules than there are.
         """
         prompt = encode_prompt(messages, audio_tokens, self.tokenizer)
-        return self.read(
-            generate(self.model, prompt, SCHEDULES[mode], max_new_tokens, self._vocabulary.im_end)
-        )
+        room = self.model.config.max_position_embeddings - len(prompt)
+        limit = min(max_new_tokens, room) if room > 0 else max_new_tokens
+        return self.read(generate(self.model, prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
 
     def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:
         """What is said in one audio."""

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from training_jobs.evaluation_rows import EvaluationRow, HeldOut, held_out_rows
 from training_jobs.evaluation_tables import overall, row_table, score_table, scores_markdown
+from training_jobs.evaluation_worker import Answer, answer, start
 from training_jobs.jobs import EvaluateJob, write_result
 from training_jobs.launch import gpu_count
 from training_jobs.program import program_main
@@ -36,12 +37,11 @@ from validation.lake import Lake
 
 if TYPE_CHECKING:
     from training_jobs.dialogue import Mode
-    from training_jobs.evaluation_worker import Answer
 
 MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"
 SCORES_FILE = "scores.parquet"
-_WORKER = "training_jobs.evaluation_worker"
+_HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
 _PROGRESS_SECONDS = 10.0
 _MODEL_COPIES = 3  # memory of one worker, in sizes of the weights on disk: bf16 read as float32, and caches
 
@@ -105,8 +105,6 @@ def _decode(
         # A log file has the report's lines; the bar is for whoever watches a terminal.
         tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
     ):
-        from training_jobs.evaluation_worker import answer
-
         waiting = [pool.submit(answer, row, mode, max_new_tokens) for row in rows for mode in MODES]
         next_line = time.monotonic() + _PROGRESS_SECONDS
         for done in as_completed(waiting):
@@ -121,11 +119,9 @@ def _decode(
 @contextmanager
 def _pool(model_dir: Path, device: str, workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that have loaded the model; when the block fails, what is waiting is dropped."""
-    from training_jobs.evaluation_worker import start
-
     # A server that has torch imported and forks: one import instead of one per worker, and no threads to inherit.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_WORKER])
+    context.set_forkserver_preload([_HEAVY])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=(model_dir, device))
     try:
         yield pool

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from training_jobs.evaluation_rows import EvaluationRow
+from training_jobs.evaluation_worker import Answer
 from training_jobs.scoring import ReplyScore, SliceScore, aggregate, normalise, score_reply
-
-if TYPE_CHECKING:
-    # Only its type: the module brings torch, which the parent process has no use for.
-    from training_jobs.evaluation_worker import Answer
 
 SLICE = ("task", "corpus", "language", "speaker_group")
 

@@ -1,16 +1,19 @@
-"""The processes that decode held-out rows: each holds the model and one thread, and takes a row at a time."""
+"""The processes that decode held-out rows: each holds the model and one thread, and takes a row at a time.
+
+Torch comes in with :func:`start`: the process that hands out the rows imports this module too, and has no use for it.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from transformers.utils import logging as transformers_logging
+from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, EvaluationTask
 
-from training_jobs.dialogue import Mode, Reply, SpeechModel
-from training_jobs.evaluation_rows import EvaluationError, EvaluationRow
+if TYPE_CHECKING:
+    from training_jobs.dialogue import Mode, Reply, SpeechModel
 
 _model: SpeechModel | None = None
 
@@ -31,7 +34,7 @@ class Answer:
 
     corpus: str
     row_id: str
-    task: str
+    task: EvaluationTask
     mode: Mode
     hypothesis: str | None
     new_tokens: int
@@ -43,9 +46,14 @@ class Answer:
 def start(model_dir: Path, device: str) -> None:
     """Load the model; runs once per process."""
     global _model
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    from training_jobs.dialogue import SpeechModel
+
     # A token of a small model is over before a second thread has woken up: the cores go to rows instead.
     torch.set_num_threads(1)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     _model = SpeechModel.load(model_dir, device)
 
 

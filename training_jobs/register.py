@@ -25,6 +25,7 @@ from training_jobs.registry import (
     DIGEST_TAG,
     WEIGHTS_TAG,
     create_version,
+    model_id_of,
     version_at,
     version_with,
 )
@@ -143,7 +144,9 @@ def _write_figures(client: MlflowClient, version: ModelVersion, metrics: Mapping
 
     now_ms = int(time.time() * 1000)
     # With the model's id, the figures stand on the logged model's page as well as on the run's.
-    values = [Metric(name, value, now_ms, 0, model_id=version.model_id) for name, value in metrics.items()]
+    values = [
+        Metric(name, value, now_ms, 0, model_id=model_id_of(version)) for name, value in metrics.items()
+    ]
     assert version.run_id, version  # create_version() made it from a run
     client.log_batch(version.run_id, metrics=values)
 
@@ -181,7 +184,7 @@ def _result(
         "registered_model": REGISTERED_MODEL,
         "version": str(version.version),
         "created": created,
-        "model_id": stored.model_id,
+        "model_id": model_id_of(stored),
         "weights": stored.tags[WEIGHTS_TAG],
         "aliases": aliases,
         "registry_aliases": {alias: str(number) for alias, number in registry.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 DIGEST_TAG = "model_digest"
 WEIGHTS_TAG = "weights"
 
+_MODELS_URI = "models:/"
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "soundfile", "torch", "transformers")
 _PYFUNC = Path(__file__).with_name("speech_pyfunc.py")
 
@@ -39,6 +41,12 @@ def version_at(client: MlflowClient, alias: str) -> ModelVersion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def model_id_of(version: ModelVersion) -> str:
+    """The logged model behind a version; SQL stores keep it in the version's source only."""
+    assert version.source is not None and version.source.startswith(_MODELS_URI), version
+    return version.source.removeprefix(_MODELS_URI)
 
 
 def create_version(
@@ -67,7 +75,9 @@ def create_version(
     is_copied = directory_bytes(checkpoint) + directory_bytes(tokenizer) <= copy_limit_bytes
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        # An example would be predicted at this point, only to infer inputs that are checked by the model's code.
+        warnings.filterwarnings("ignore", message=".*input example was not provided")
         logged = mlflow.pyfunc.log_model(
             name=REGISTERED_MODEL,
             python_model=str(_PYFUNC),
@@ -79,7 +89,9 @@ def create_version(
         )
         weights = {WEIGHTS_TAG: "copied" if is_copied else "by_reference"}
         # Tags go with the creation: a version is never there without the digest it is found again by.
-        return mlflow.register_model(f"models:/{logged.model_id}", REGISTERED_MODEL, tags={**tags, **weights})
+        return mlflow.register_model(
+            f"{_MODELS_URI}{logged.model_id}", REGISTERED_MODEL, tags={**tags, **weights}
+        )
 
 
 def _requirements() -> list[str]:

@@ -134,7 +134,12 @@ class SpeechService:
             return Answer(
                 text, b"", "", "; ".join([*notes, *(["the reply has no speech"] if is_wanted else [])])
             )
-        wav = _wav(self._audio_tokenizer.decode(spoken.audio_tokens))
+        # Not part of the interface: some tokenizers only listen.
+        decode = getattr(self._audio_tokenizer, "decode", None)
+        if decode is None:
+            notes.append(f"{type(self._audio_tokenizer).__name__} cannot turn tokens into sound")
+            return Answer(text, b"", "", "; ".join(notes))
+        wav = _wav(decode(spoken.audio_tokens))
         if not params.output_dir:
             return Answer(text, wav, "", "; ".join(notes))
         path = Path(params.output_dir) / f"{row:04d}-{name}.wav"
@@ -152,7 +157,7 @@ class SpeechService:
             raise RequestError(f"row {row}: {request!r} is no audio that can be read: {error}") from error
         if not len(samples):
             raise RequestError(f"row {row}: {request!r} holds no sample")
-        return list(self._audio_tokenizer.encode(samples.mean(axis=1), rate_hz))
+        return self._audio_tokenizer.encode(samples.mean(axis=1), rate_hz)
 
 
 def _wav(waveform: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:

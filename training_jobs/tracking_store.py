@@ -26,8 +26,9 @@ _SQLITE = "sqlite:///"
 
 
 def quiet_mlflow() -> None:
-    """Keep MLflow from calling home and from narrating its migrations; for before its first import."""
+    """Keep MLflow from calling home and from narrating what it does; for before its first import."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)

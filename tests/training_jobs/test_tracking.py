@@ -10,7 +10,7 @@ import pytest
 
 from training_jobs.jobs import Tracking
 from training_jobs.tracking import TrackedRun, tracked_run
-from training_jobs.tracking_store import EXPERIMENTS, connect, prepare_store
+from training_jobs.tracking_store import EXPERIMENTS, connect
 
 _PREPARE = """
 import sys
@@ -32,17 +32,6 @@ with tracked_run(tracking, "voxline/training", "sft", {"steps": 3}, resume_key="
     while True:
         signal.sigtimedwait([], 0.1)
 """
-
-
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
-    """A store of this module's own: its migrations take seconds, so the tests share it."""
-    home = tmp_path_factory.mktemp("mlflow")
-    tracking = Tracking(
-        uri=f"sqlite:///{home / 'mlflow.db'}", artifact_root=str(home / "artifacts"), tags={"profile": "tiny"}
-    )
-    prepare_store(tracking)
-    return tracking
 
 
 def _status(tracking: Tracking, run: TrackedRun) -> str:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from models import load_audio_tokenizer
+from training_jobs.evaluate import evaluate
+from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, held_out_rows
+from training_jobs.evaluation_tables import overall, row_table, score_table
+from training_jobs.evaluation_worker import Answer
+from training_jobs.jobs import EvaluateJob, Tracking, read_result
+from training_jobs.profile import EvaluationSettings
+from training_jobs.reporting import Reporter
+from training_jobs.tracking_store import connect
+from validation.lake import Lake
+
+CORPUS = "words"
+
+
+def _job(trained: Any, tracking: Tracking, output_dir: Path) -> EvaluateJob:
+    return EvaluateJob(
+        lake=trained.lake,
+        corpora=[CORPUS],
+        model_dir=trained.model_dir,
+        tokenizer_dir=trained.tokenizer_dir,
+        ratio=(1, 10, 4, 10),
+        settings=EvaluationSettings(max_rows_per_slice=2, max_new_tokens=64),
+        seed=1,
+        output_dir=output_dir,
+        tracking=tracking,
+    )
+
+
+def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
+    trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
+) -> None:
+    result = evaluate(_job(trained, tracking, tmp_path), report)
+    for mode in ("vanilla", "boost"):
+        assert result["overall"][mode] == {
+            "asr_known_wer": 0.0,
+            "asr_known_cer": 0.0,
+            "asr_known_exact": 1.0,
+            "asr_unseen_wer": 0.0,
+            "asr_unseen_cer": 0.0,
+            "asr_unseen_exact": 1.0,
+            "sqa_exact": 1.0,
+            "tts_wer": 0.0,
+            "tts_exact": 1.0,
+        }
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    assert len(rows) == 2 * 2 * 3 * 2  # rows x voices x tasks x modes
+    assert rows["ended"].all()
+    assert set(pl.read_parquet(tmp_path / "scores.parquet")["speaker_group"]) == {"known", "unseen"}
+    assert result["left_out"] == {"beyond max_rows_per_slice": 6}
+    assert read_result(tmp_path) == result
+    run = connect(tracking).get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["boost/asr_known_exact"] == 1.0
+
+
+def test_which_rows_are_drawn_depends_on_the_seed_and_not_on_the_others(trained: Any) -> None:
+    lake, digest = Lake(trained.lake), load_audio_tokenizer(trained.tokenizer_dir).digest
+
+    def drawn(most: int, seed: int) -> set[str]:
+        return {row.row_id for row in held_out_rows(lake, [CORPUS], digest, most, seed).rows}
+
+    assert drawn(1, seed=1) == drawn(1, seed=1)
+    assert drawn(1, seed=1) < drawn(2, seed=1) < drawn(3, seed=1)
+    assert len({frozenset(drawn(1, seed)) for seed in range(8)}) > 1
+
+
+def test_missing_tokens_and_a_corpus_without_held_out_rows_are_errors(trained: Any, tmp_path: Path) -> None:
+    lake = Lake(trained.lake)
+    with pytest.raises(EvaluationError, match="has no tokens of tokenizer ffff; materialise audio_tokens"):
+        held_out_rows(lake, [CORPUS], "ffff", 5, seed=0)
+    other = Lake(str(tmp_path))
+    other.write_table("training_rows", CORPUS, lake.read_table("training_rows", CORPUS).filter(split="train"))
+    with pytest.raises(EvaluationError, match="no held-out row"):
+        held_out_rows(other, [CORPUS], "ffff", 5, seed=0)
+
+
+def test_rows_that_cannot_be_scored_are_counted_by_reason(trained: Any, tmp_path: Path) -> None:
+    rows = Lake(trained.lake).read_table("training_rows", CORPUS).filter(split="test", task="conversation")
+    text = json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
+    changed = rows.with_columns(
+        messages=pl.when(pl.col("speaker") == "bob").then(pl.lit(text)).otherwise("messages"),
+        task=pl.when(pl.col("speaker") == "bob").then(pl.lit("text")).otherwise("task"),
+    )
+    lake = Lake(str(tmp_path))
+    lake.write_table("training_rows", CORPUS, changed)
+    lake.write_table("audio_tokens", CORPUS, Lake(trained.lake).read_table("audio_tokens", CORPUS))
+    held_out = held_out_rows(lake, [CORPUS], load_audio_tokenizer(trained.tokenizer_dir).digest, 9, seed=0)
+    assert {row.speaker_group for row in held_out.rows} == {"unseen"}  # nothing of this lake was trained on
+    assert held_out.left_out == {"text without a spoken question": 3}
+
+
+def test_silence_counts_as_failure_and_a_figure_without_rows_is_absent() -> None:
+    row = EvaluationRow("r", CORPUS, "en", "ann", "tts", "known", [], [], "one two")
+    silent = Answer(CORPUS, "r", "tts", "boost", None, 5, 0, True, 0.1)
+    table = row_table([row], [silent])
+    assert overall(table) == {"boost": {"tts_wer": 1.0, "tts_exact": 0.0}}
+    assert score_table(table).select("rows", "wer", "no_reply").rows() == [(1, 1.0, 1)]
