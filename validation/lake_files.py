@@ -60,6 +60,10 @@ class LakeFiles:
         """Whether a file lies at ``path``."""
         return bool(self._fs.exists(self.full_path(path)))
 
+    def size(self, path: str) -> int | None:
+        """Bytes of the file at ``path``; ``None`` where there is none."""
+        return int(self._fs.size(self.full_path(path))) if self.exists(path) else None
+
     def open(self, path: str, mode: Literal["rb", "r"] = "rb") -> IO[Any]:
         """Open a file for reading."""
         opened: IO[Any] = self._fs.open(self.full_path(path), mode)

@@ -20,6 +20,7 @@ FLOOR_DBFS = -120.0  # the level of digital silence
 FRAME_S = 0.020
 MAX_SNR_DB = 100.0
 
+_LARGEST_SAMPLE = 1e6
 _FLAT_RUN = 3  # equal extreme samples in a row that count as clipped
 _CEILING_TOLERANCE = (
     5e-4  # of the ceiling: a hard-clipped recording that went through a lossy codec stays flat to this
@@ -46,7 +47,7 @@ class Measures:
         silence_share: Share of frames without sound, 0 to 1.
         snr_db: Estimate of the signal-to-noise ratio, 0 to 100 dB.
         bandwidth_hz: Highest frequency that carries sound.
-        nonfinite_samples: NaN or infinite samples; the other measures take them as 0.
+        nonfinite_samples: Samples that are no numbers (:func:`without_nonfinite`); the other measures take them as 0.
     """
 
     duration_s: float
@@ -68,14 +69,8 @@ def measure(samples_N: Waveform, rate_hz: int) -> Measures:
         rate_hz: Samples per second.
     """
     assert samples_N.ndim == 1 and samples_N.size, samples_N.shape
-    nonfinite = 0
-    # One dot product says whether anything is not finite; the mask is made only where it is.
+    samples_N, nonfinite = without_nonfinite(samples_N)
     power = float(np.dot(samples_N, samples_N))
-    if not math.isfinite(power):
-        finite_N = np.isfinite(samples_N)
-        nonfinite = int(samples_N.size - np.count_nonzero(finite_N))
-        samples_N = np.where(finite_N, samples_N, np.float32(0.0)).astype(np.float32)
-        power = float(np.sum(np.square(samples_N, dtype=np.float64)))
     highest, lowest = float(samples_N.max()), float(samples_N.min())
     energy_F = np.sort(frame_energies(samples_N, rate_hz))
     return Measures(
@@ -89,6 +84,20 @@ def measure(samples_N: Waveform, rate_hz: int) -> Measures:
         bandwidth_hz=bandwidth_hz(samples_N, rate_hz),
         nonfinite_samples=nonfinite,
     )
+
+
+def without_nonfinite(samples_N: Waveform) -> tuple[Waveform, int]:
+    """The recording with 0 in place of each sample that is no number, and how many those were.
+
+    NaN, infinite, and anything beyond a million times full scale: no recording has it, and its square overflows.
+    """
+    # One dot product says whether there is any; the mask is made only then.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if float(np.dot(samples_N, samples_N)) < _LARGEST_SAMPLE**2:
+            return samples_N, 0
+        usable_N = np.abs(samples_N) <= _LARGEST_SAMPLE
+    clean_N: Waveform = np.where(usable_N, samples_N, np.float32(0.0)).astype(np.float32)
+    return clean_N, int(samples_N.size - np.count_nonzero(usable_N))
 
 
 def decibels(power: float) -> float:
@@ -158,10 +167,11 @@ def snr_db(energy_F: NDArray[np.float32]) -> float:
 
 
 def bandwidth_hz(samples_N: Waveform, rate_hz: int) -> float:
-    """Highest frequency whose long-term power is within 60 dB of the strongest bin's.
+    """Highest frequency whose long-term power is within 60 dB of the strongest bin's; five bins (150 Hz) high.
 
     Welch's periodogram: Hann frames of about 32 ms (a power of two), half overlapping; recordings of more than 400
-    frames are sampled evenly. The mean is removed from each frame, so that a DC offset is not the strongest bin.
+    frames are sampled evenly. The mean is removed from each frame, so that a DC offset is not the strongest bin. The
+    window's side lobes need five bins to fall by 60 dB: a sharp edge reads that much too high.
     """
     width = 1 << max(round(math.log2(rate_hz * _SPECTRUM_S)), 4)
     if samples_N.size < width:

@@ -69,7 +69,7 @@ class AudioSource:
         rate_hz = int(self._sound.samplerate)
         first, count = self._frames_of(segment, rate_hz)
         try:
-            if first:
+            if first != self._sound.tell():  # a file read as a whole need not be seekable
                 self._sound.seek(first)
             samples_NC = self._sound.read(count, dtype="float32", always_2d=True)
         except sf.LibsndfileError as error:

@@ -15,12 +15,13 @@ from typing import Generic, TypeVar
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
+_TRIES_ALONE = 2
 _WAITING_PER_WORKER = 8  # enough that no worker idles; few enough that little is repeated when one dies
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """The process that did the task ended without an answer, twice: the second time it did nothing else."""
+    """The process that did the task ended without an answer, again and again, though it did nothing else."""
 
 
 def map_surviving(
@@ -29,8 +30,8 @@ def map_surviving(
     """Apply ``function`` to each task in ``workers`` processes; results come as they are done.
 
     When a worker dies (a crash in a native decoder, the out-of-memory killer), the tasks that were under way are
-    done again, each alone; the one during which a process dies again yields :class:`WorkerDied`. Tasks are drawn
-    from ``tasks`` only as they are needed. Exceptions of ``function`` are raised here.
+    done again, each alone, in up to two tries; the one that survives neither yields :class:`WorkerDied`. Tasks are
+    drawn from ``tasks`` only as they are needed. Exceptions of ``function`` are raised here.
 
     Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
     however it ends.
@@ -44,8 +45,11 @@ def map_surviving(
             done, died = pool.collect() if not lost else ([], pool.drop())
             yield from done
             for task in [*lost, *died]:
-                alone.submit([task])
-                results, _ = alone.collect()
+                results: list[tuple[TaskT, ResultT]] = []
+                for _ in range(_TRIES_ALONE):
+                    if not results:
+                        alone.submit([task])
+                        results, _ = alone.collect()
                 yield results[0] if results else (task, WorkerDied())
 
 

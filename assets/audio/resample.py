@@ -120,7 +120,7 @@ def _run(tasks: list[SourceTask], results: AudioResults, workers: int, corpus: s
 
 def _per_segment(task: SourceTask, found: list[SegmentResult] | WorkerDied) -> list[SegmentResult]:
     if isinstance(found, WorkerDied):
-        problem = AudioProblem("worker_died", "ended the process that decoded it, twice")
+        problem = AudioProblem("worker_died", "ended the process that decoded it, each time")
         return [problem] * len(task.segments)
     return found
 

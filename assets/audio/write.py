@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from validation.digests import digest_bytes
 from validation.lake_files import LakeFiles
-from validation.measures import Waveform
-from validation.stored_audio import STORED_RATE_HZ
+from validation.measures import Waveform, without_nonfinite
+from validation.stored_audio import STORED_RATE_HZ, WAV_HEADER_BYTES
 
 _FULL_SCALE = 32_768.0
 
@@ -38,10 +38,9 @@ def to_stored_form(samples_N: Waveform, rate_hz: int) -> NDArray[np.int16]:
     clipped peak is not. Everything else keeps its level, and a 16-bit source at 22,050 Hz its very samples.
     NaN and infinite samples become 0; they are counted among the measures and rejected there.
     """
-    clean_N = samples_N if np.isfinite(np.dot(samples_N, samples_N)) else _finite(samples_N)
-    stored_N = clean_N
+    stored_N, _ = without_nonfinite(samples_N)
     if rate_hz != STORED_RATE_HZ:
-        stored_N = soxr.resample(clean_N, rate_hz, STORED_RATE_HZ, quality="HQ")
+        stored_N = soxr.resample(stored_N, rate_hz, STORED_RATE_HZ, quality="HQ")
     if not stored_N.size:
         stored_N = np.zeros(1, dtype=np.float32)
     scaled_N = stored_N * np.float32(_FULL_SCALE)
@@ -53,10 +52,10 @@ def to_stored_form(samples_N: Waveform, rate_hz: int) -> NDArray[np.int16]:
 
 
 def write_wav(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
-    """Write the samples under the name that their digest gives them; a file that is there already stays."""
+    """Write the samples under the name that their digest gives them; one that is there, whole, stays."""
     digest = digest_bytes(pcm_N.astype("<i2", copy=False).tobytes())
     stored = Stored(audio_path(corpus, digest), digest, int(pcm_N.size))
-    if not lake.exists(stored.path):
+    if lake.size(stored.path) != WAV_HEADER_BYTES + 2 * stored.frames:
         buffer = io.BytesIO()
         sf.write(buffer, pcm_N, STORED_RATE_HZ, format="WAV", subtype="PCM_16")
         # Synced by the batch, before the batch's results are written (AudioResults.flush): a sync per file would
@@ -69,8 +68,3 @@ def write_wav(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
 def audio_path(corpus: str, digest: str) -> str:
     """Path, relative to the lake's root, of the audio with this digest."""
     return f"audio_22k/{corpus}/{digest[:2]}/{digest}.wav"
-
-
-def _finite(samples_N: Waveform) -> Waveform:
-    finite_N: Waveform = np.nan_to_num(samples_N, nan=0.0, posinf=0.0, neginf=0.0)
-    return finite_N

@@ -12,7 +12,7 @@ from assets.corpora.config import CorpusEntry
 from assets.corpora.conversation import SPECIAL_TOKEN
 from assets.corpora.readers import READERS
 from assets.corpora.root import CorpusRoot, OutsideRootError
-from assets.corpora.split import split_of
+from assets.corpora.split import Split, split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 from validation.digests import digest_stream, digest_value
 from validation.lake import Lake
@@ -35,18 +35,10 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """
     root = CorpusRoot(entry.root)
     configuration = entry.model_dump(mode="json", exclude={"thresholds"})
-    for rule in configuration["split"]:
-        rule.pop("values", None)  # a set has no order; the rule's own, sorted, are added below
-    values = [sorted(getattr(rule, "values", ())) for rule in entry.split]
-    inputs = digest_value(
-        {"recipe": _RECIPE, "entry": configuration, "values": values, "listing": root.listing_digest()}
-    )
-    outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", _ledger_part(entry))]
+    inputs = digest_value({"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()})
+    part = ledger_partition(entry.name, STEP)
+    outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", part)]
     return run_step(lake, STEP, entry.name, inputs, outputs, lambda: _compute(entry, root, lake))
-
-
-def _ledger_part(entry: CorpusEntry) -> str:
-    return ledger_partition(entry.name, STEP)
 
 
 def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]:
@@ -56,13 +48,13 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]
     read = 0
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:
         sources = _Sources(root, threads)
-        seen: dict[str, str] = {}
+        table_rows = _TableRows(entry, root)
         # Rows become columns a batch at a time: as Python objects, a large corpus would not fit into memory.
         while batch := list(islice(rows, _BATCH)):
             read += len(batch)
             kept = []
             for row, located in zip(batch, [sources.locate(row) for row in batch], strict=True):
-                made = _raw_row(entry, row, located, seen, root)
+                made = table_rows.make(row, located)
                 if isinstance(made, SourceProblem):
                     problem = (made.reason, made.detail, made.value, made.limit)
                     ledger.append(LedgerRow(entry.name, made.utterance_id, made.source, STEP, *problem))
@@ -76,6 +68,10 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]
     return {"rows": table.height, "read": read, "ended_here": len(ledger), "splits": splits}
 
 
+# The file below the root and its digest to come, or why there is none; ``None`` for a row without audio.
+Located = tuple[str, Future[str]] | SourceProblem | None
+
+
 class _Sources:
     """Locates the rows' audio and hashes each file once, in threads."""
 
@@ -84,8 +80,8 @@ class _Sources:
         self._threads = threads
         self._digests: dict[str, Future[str]] = {}
 
-    def locate(self, row: Row) -> tuple[str, Future[str]] | SourceProblem | None:
-        """The file below the root and its digest to come; ``None`` for a row without audio."""
+    def locate(self, row: Row) -> Located:
+        """Where the row's audio lies; starts hashing it."""
         if isinstance(row, SourceProblem) or row.audio is None:
             return None
         try:
@@ -104,50 +100,59 @@ class _Sources:
             return digest_stream(stream)
 
 
-def _raw_row(
-    entry: CorpusEntry,
-    row: Row,
-    located: tuple[str, Future[str]] | SourceProblem | None,
-    seen: dict[str, str],
-    root: CorpusRoot,
-) -> dict[str, Any] | SourceProblem:
-    """The table's row, or why there is none. ``seen`` maps the ids so far to where they stand."""
-    if isinstance(row, SourceProblem):
-        return row
-    if row.utterance_id in seen:
-        detail = f"{row.source}: id {row.utterance_id!r} stands at {seen[row.utterance_id]} already"
-        return SourceProblem(row.utterance_id, row.source, "duplicate_id", detail)
-    seen[row.utterance_id] = row.source
-    fault = located if isinstance(located, SourceProblem) else _text_fault(row)
-    if fault is not None:
-        return fault
-    uri = digest = None
-    if located is not None:
-        assert not isinstance(located, SourceProblem)
-        uri = root.uri(located[0])
-        try:
-            digest = located[1].result()
-        except OSError as error:
-            detail = f"{row.source}: {uri} cannot be read: {error}"
-            return SourceProblem(row.utterance_id, row.source, "unreadable", detail)
-    return {
-        "corpus": entry.name,
-        "utterance_id": row.utterance_id,
-        "source": row.source,
-        "split": split_of(row, entry.split),
-        "tasks": list(row.tasks or entry.tasks),
-        "speaker": row.speaker,
-        "language": row.language or entry.language,
-        "text": row.text,
-        "audio_uri": uri,
-        "segment_start_s": row.segment_start_s,
-        "segment_end_s": row.segment_end_s,
-        "source_digest": digest,
-        "licence": entry.licence,
-        "conversation_id": row.conversation_id,
-        "marker": row.marker,
-        "messages": row.messages,
-    }
+class _TableRows:
+    """Makes the table's rows; remembers what must differ (ids) and what must agree (a conversation's split)."""
+
+    def __init__(self, entry: CorpusEntry, root: CorpusRoot) -> None:
+        self._entry = entry
+        self._root = root
+        self._source_of: dict[str, str] = {}
+        self._split_of: dict[str, Split] = {}
+
+    def make(self, row: Row, located: Located) -> dict[str, Any] | SourceProblem:
+        """The table's row, or why there is none."""
+        if isinstance(row, SourceProblem):
+            return row
+        earlier = self._source_of.setdefault(row.utterance_id, row.source)
+        if earlier != row.source:
+            detail = f"{row.source}: id {row.utterance_id!r} stands at {earlier} already"
+            return SourceProblem(row.utterance_id, row.source, "duplicate_id", detail)
+        fault = located if isinstance(located, SourceProblem) else _text_fault(row)
+        if fault is not None:
+            return fault
+        uri = digest = None
+        if located is not None:
+            assert not isinstance(located, SourceProblem)
+            name, digest_to_come = located
+            uri = self._root.uri(name)
+            try:
+                digest = digest_to_come.result()
+            except OSError as error:
+                detail = f"{row.source}: {uri} cannot be read: {error}"
+                return SourceProblem(row.utterance_id, row.source, "unreadable", detail)
+        return {
+            "corpus": self._entry.name,
+            "utterance_id": row.utterance_id,
+            "source": row.source,
+            "split": self._split(row),
+            "tasks": list(row.tasks or self._entry.tasks),
+            "speaker": row.speaker,
+            "language": row.language or self._entry.language,
+            "text": row.text,
+            "audio_uri": uri,
+            "segment_start_s": row.segment_start_s,
+            "segment_end_s": row.segment_end_s,
+            "source_digest": digest,
+            "licence": self._entry.licence,
+            "conversation_id": row.conversation_id,
+            "marker": row.marker,
+            "messages": row.messages,
+        }
+
+    def _split(self, row: Utterance) -> Split:
+        # A conversation is one training row: all of it is held out, or nothing, whatever field a rule looks at.
+        split = split_of(row, self._entry.split)
+        return split if row.conversation_id is None else self._split_of.setdefault(row.conversation_id, split)
 
 
 def _text_fault(row: Utterance) -> SourceProblem | None:

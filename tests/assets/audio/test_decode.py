@@ -1,0 +1,92 @@
+"""Decoding: segments by time, channels to their mean, and a fault with a name for everything else."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from assets.audio.decode import Segment, open_source
+from assets.audio.problem import AudioFaultError
+
+RATE = 8_000
+
+
+def wav(samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, samples, rate, format="WAV", subtype=subtype)
+    return buffer.getvalue()
+
+
+def reason(data: bytes, name: str = "x.wav", segment: Segment = Segment()) -> str:  # noqa: B008  # immutable
+    with pytest.raises(AudioFaultError) as caught, open_source(data, name) as source:
+        source.segment(segment)
+    return caught.value.problem.reason
+
+
+def test_a_segment_is_the_same_samples_as_in_the_whole():
+    ramp = np.linspace(-0.9, 0.9, 2 * RATE)
+    with open_source(wav(ramp), "x.wav") as source:
+        whole = source.segment(Segment())
+        part = source.segment(Segment(0.5, 1.25))
+        tail = source.segment(Segment(1.75))
+        again = source.segment(Segment())
+    assert (whole.rate_hz, whole.channels, whole.format) == (RATE, 1, "WAV/PCM_16")
+    np.testing.assert_array_equal(part.samples_N, whole.samples_N[4_000:10_000])
+    np.testing.assert_array_equal(tail.samples_N, whole.samples_N[14_000:])
+    np.testing.assert_array_equal(again.samples_N, whole.samples_N)
+
+
+@pytest.mark.parametrize("segment", [Segment(0.5, 1.5), Segment(2.0), Segment(0.5, 0.5), Segment(-1.0, 0.5)])
+def test_a_segment_outside_the_file_is_refused(segment):
+    assert reason(wav(np.full(RATE, 0.1)), segment=segment) == "bad_segment"
+
+
+def test_channels_are_mixed_to_their_mean():
+    stereo = np.stack([np.full(RATE, 0.5), np.zeros(RATE)], axis=1)
+    with open_source(wav(stereo), "x.wav") as source:
+        decoded = source.segment(Segment())
+    assert decoded.channels == 2
+    np.testing.assert_allclose(decoded.samples_N, 0.25, atol=1e-4)
+
+
+def test_channels_that_cancel_each_other_are_a_fault_not_a_silence():
+    tone = 0.5 * np.sin(np.arange(RATE))
+    assert reason(wav(np.stack([tone, -tone], axis=1))) == "channels_cancel"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "expected"),
+    [
+        (b"", "x.wav", "empty_file"),
+        (b"no audio at all", "x.wav", "not_audio"),
+        (wav(np.zeros(0)), "x.wav", "no_frames"),
+        (wav(np.zeros(100)), "x.mp3", "wrong_extension"),
+        (wav(np.zeros(100), rate=500_000), "x.wav", "sample_rate"),
+        (wav(np.zeros(100), rate=100), "x.wav", "sample_rate"),
+        (wav(np.zeros(100))[:-20], "x.wav", "truncated"),
+        (wav(np.zeros(100))[:44], "x.wav", "no_frames"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "x.wav", "decode_error"),
+        (b"fLaC" + bytes(60), "x.flac", "decode_error"),
+        (b"\0\0\0\x20ftypM4A " + bytes(40), "x.m4a", "decode_error"),
+    ],
+)
+def test_each_fault_has_its_name(data, name, expected):
+    assert reason(data, name) == expected
+
+
+def test_an_unknown_extension_contradicts_nothing():
+    with open_source(wav(np.zeros(100)), "x.recording") as source:
+        assert source.segment(Segment()).samples_N.shape == (100,)
+
+
+def test_the_words_of_a_fault_are_the_same_in_every_run():
+    data = b"RIFF\x24\0\0\0WAVEfmt "
+    details = set()
+    for _ in range(3):
+        with pytest.raises(AudioFaultError) as caught, open_source(data, "x.wav"):
+            pass
+        details.add(caught.value.problem.detail)
+    assert len(details) == 1 and "0x" not in details.pop()

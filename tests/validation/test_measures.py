@@ -1,0 +1,142 @@
+"""Signal measures against signals whose values can be worked out on paper."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from validation.measures import chars_per_second, measure
+
+RATE = 16_000
+
+
+def tone(amplitude: float = 0.5, hertz: float = 250.0, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
+    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def noise(level: float, seconds: float = 1.0, seed: int = 0) -> np.ndarray:
+    return (level * np.random.default_rng(seed).standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def test_level_and_peak_of_a_sine():
+    found = measure(tone(0.5), RATE)
+    assert found.duration_s == 1.0
+    assert found.peak_dbfs == pytest.approx(20 * math.log10(0.5), abs=0.01)
+    assert found.level_dbfs == pytest.approx(20 * math.log10(0.5 / math.sqrt(2)), abs=0.01)
+    assert found.clipped_share == 0.0
+    assert found.silence_share == 0.0
+
+
+def test_digital_silence_has_the_floor_level_and_no_band():
+    found = measure(np.zeros(RATE, dtype=np.float32), RATE)
+    assert (found.level_dbfs, found.peak_dbfs, found.silence_share) == (-120.0, -120.0, 1.0)
+    assert (found.snr_db, found.bandwidth_hz, found.clipped_share) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, 0.05])
+@pytest.mark.parametrize("offset", [0.0, 0.02])
+def test_hard_clipping_is_found_at_whatever_level_it_was_scaled_to(scale, offset):
+    clipped = np.clip(tone(2.0), -1.0, 1.0) * scale + np.float32(offset)
+    # |sin| >= 1/2 for two thirds of the time.
+    assert measure(clipped.astype(np.float32), RATE).clipped_share == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_one_sided_clipping_is_found():
+    assert measure(np.minimum(tone(0.9), np.float32(0.45)), RATE).clipped_share == pytest.approx(
+        1 / 3, abs=0.02
+    )
+
+
+def test_the_flat_tops_of_quiet_sixteen_bit_audio_are_not_clipping():
+    quiet = np.round(tone(0.0005) * 32_768) / 32_768
+    assert measure(quiet.astype(np.float32), RATE).clipped_share == 0.0
+
+
+def test_dc_offset_is_the_mean_and_moves_neither_band_nor_silence():
+    still, moved = measure(tone(0.1), RATE), measure(tone(0.1) + np.float32(0.25), RATE)
+    assert moved.dc_offset == pytest.approx(0.25, abs=1e-4)
+    assert (moved.bandwidth_hz, moved.silence_share) == (still.bandwidth_hz, still.silence_share)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_silence_share_is_the_share_of_time_without_sound(share):
+    signal = tone(0.5, seconds=4.0)
+    signal[: int(share * signal.size)] = 0
+    assert measure(signal, RATE).silence_share == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("decibels", [10.0, 20.0, 40.0])
+def test_snr_of_bursts_over_noise_is_their_ratio(decibels):
+    bursts = tone(0.5, seconds=4.0) * (np.arange(4 * RATE) // (RATE // 2) % 2)
+    level = 0.5 / math.sqrt(2) * 10 ** (-decibels / 20)
+    assert measure((bursts + noise(level, 4.0)).astype(np.float32), RATE).snr_db == pytest.approx(
+        decibels, abs=1.5
+    )
+
+
+def test_padding_with_digital_silence_is_not_taken_for_a_quiet_room():
+    bursts = tone(0.5, seconds=2.0) * (np.arange(2 * RATE) // (RATE // 2) % 2) + noise(0.01, 2.0)
+    padded = np.concatenate([np.zeros(4 * RATE), bursts]).astype(np.float32)
+    assert measure(padded, RATE).snr_db == pytest.approx(
+        measure(bursts.astype(np.float32), RATE).snr_db, abs=1.0
+    )
+
+
+def test_steady_noise_has_no_signal():
+    assert measure(noise(0.1), RATE).snr_db < 2.0
+
+
+@pytest.mark.parametrize("edge", [1_500, 3_400, 6_000])
+def test_bandwidth_is_the_edge_of_band_limited_noise(edge):
+    taps = scipy.signal.firwin(1_001, edge, fs=RATE, window=("kaiser", 10.0))
+    limited = scipy.signal.lfilter(taps, 1.0, noise(0.1, 2.0)).astype(np.float32)
+    assert measure(limited, RATE).bandwidth_hz == pytest.approx(edge + 5 * RATE / 512, abs=100)
+
+
+def test_a_long_recording_is_sampled_for_its_band():
+    assert measure(tone(0.5, hertz=1_000, seconds=60), RATE).bandwidth_hz == pytest.approx(1_000, abs=100)
+
+
+def test_non_finite_samples_are_counted_and_poison_nothing():
+    signal = tone(0.5)
+    clean = measure(signal, RATE)
+    signal[[10, 20]] = np.nan, np.inf
+    found = measure(signal, RATE)
+    assert found.nonfinite_samples == 2
+    assert found.level_dbfs == pytest.approx(clean.level_dbfs, abs=0.01)
+    assert math.isfinite(found.dc_offset) and math.isfinite(found.bandwidth_hz)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e7, 1e30, 3e38, np.inf, np.nan])
+def test_samples_that_no_recording_has_are_counted_not_squared(size):
+    signal = tone(0.5)
+    signal[100] = size
+    found = measure(signal, RATE)
+    assert found.nonfinite_samples == 1
+    assert found.level_dbfs == pytest.approx(-9.03, abs=0.02)
+
+
+def test_characters_per_second_need_a_transcript():
+    assert chars_per_second(" hello ", 2.0) == 2.5
+    assert chars_per_second("  ", 2.0) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.integers(1, 3_000),
+    rate=st.sampled_from([2_000, 8_000, 22_050, 384_000]),
+    scale=st.sampled_from([0.0, 1e-6, 0.1, 1.0, 50.0]),
+    seed=st.integers(0, 99),
+)
+def test_every_recording_has_measures_in_range(size, rate, scale, seed):
+    signal = (scale * np.random.default_rng(seed).standard_normal(size)).astype(np.float32)
+    found = measure(signal, rate)
+    assert 0 <= found.clipped_share <= 1 and 0 <= found.silence_share <= 1 and -1 <= found.dc_offset <= 1
+    assert 0 <= found.snr_db <= 100 and 0 <= found.bandwidth_hz <= rate / 2
+    assert found.peak_dbfs >= found.level_dbfs - 1e-3
