@@ -70,6 +70,7 @@ def joined(spec: StageSpec) -> Iterator[World]:
             f"{missing} not set: start this program through torchrun (training_jobs.launch)"
         )
     import deepspeed
+    import deepspeed.comm
     import deepspeed.ops
 
     has_gpu = torch.cuda.is_available()
@@ -89,4 +90,4 @@ def joined(spec: StageSpec) -> Iterator[World]:
     try:
         yield World(int(os.environ["RANK"]), size, device, is_bfloat16)
     finally:
-        dist.destroy_process_group()
+        deepspeed.comm.destroy_process_group()

@@ -1,0 +1,229 @@
+"""Program pack, from a lake to arrays and a plan; and the order in which training reads them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import extend_text_tokenizer, make_byte_tokenizer
+from training_jobs.batches import PackedRows
+from training_jobs.jobs import PackJob, read_result
+from training_jobs.pack import ARRAYS, PackError, read_plan, run
+from training_jobs.profile import MixtureItem
+from training_jobs.reporting import Reporter
+from training_jobs.rows import RowError, encode_row
+from training_jobs.spec import ConfigurationError
+from validation.lake import Lake
+from validation.schemas import frame_from_rows
+
+DIGEST, OTHER_DIGEST = "a" * 64, "b" * 64
+CODES = 8
+RATIO = (1, 10, 4, 10)
+
+
+@dataclass
+class Messages:
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def report(self) -> Reporter:
+        return Reporter(self.lines.append)
+
+
+def training_row(
+    number: int, task: str = "asr", split: str = "train", text: str = "nine", corpus: str = "c"
+) -> dict[str, Any]:
+    asked = {"asr": "Convert the speech to text.\n<|audio|>", "text": "what?"}[task]
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": text}]
+    audios = 1 if task == "asr" else 0
+    return {
+        "corpus": corpus,
+        "row_id": f"{task}-{number}",
+        "split": split,
+        "task": task,
+        "language": "en",
+        "speaker": "ann",
+        "messages": json.dumps(messages),
+        "audios": ["a.wav"] * audios,
+        "utterance_ids": [f"u{number}"] * audios,
+        "audio_digests": [f"{number:064x}"] * audios,
+        "seconds": 1.0 * audios,
+        "jsonl_path": "train.jsonl",
+        "line": number + 1,
+    }
+
+
+def write_lake(root: Path, rows: list[dict[str, Any]], tokenizer_digest: str = DIGEST) -> Lake:
+    lake = Lake(str(root))
+    for corpus in {row["corpus"] for row in rows}:
+        own = [row for row in rows if row["corpus"] == corpus]
+        lake.write_table("training_rows", corpus, frame_from_rows("training_rows", own))
+        digests = sorted({digest for row in own for digest in row["audio_digests"]})
+        tokens = [
+            {
+                "corpus": corpus,
+                "audio_digest": digest,
+                "tokenizer_digest": tokenizer_digest,
+                "token_ids": [int(digest, 16) % CODES] * 12,
+                "duration_s": 1.0,
+            }
+            for digest in digests
+        ]
+        lake.write_table("audio_tokens", corpus, frame_from_rows("audio_tokens", tokens))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    extend_text_tokenizer(make_byte_tokenizer(), CODES).save_pretrained(directory)
+    return directory
+
+
+def pack_job(tmp_path: Path, model_dir: Path, **changes: Any) -> PackJob:
+    values = {
+        "lake": str(tmp_path / "lake"),
+        "corpora": ["c"],
+        "model_dir": model_dir,
+        "tokenizer_digest": DIGEST,
+        "mixture": [MixtureItem(task="asr", ratio=1.0), MixtureItem(task="text", ratio=1.0)],
+        "ratio": RATIO,
+        "sequence_length": 256,
+        "seed": 1,
+        "output_dir": tmp_path / "packs",
+    }
+    return PackJob(**{**values, **changes})
+
+
+def test_every_training_row_is_packed_and_held_out_rows_are_not(tmp_path: Path, model_dir: Path) -> None:
+    rows = [training_row(number, task) for number in range(20) for task in ("asr", "text")]
+    held_out = [training_row(number, split="test") for number in range(20, 25)]
+    lake = write_lake(tmp_path / "lake", rows + held_out)
+    job = pack_job(tmp_path, model_dir)
+    run(job, Messages().report)
+    plan = read_plan(job.output_dir)
+    packed = sorted(name for row in plan["rows"] for name in row)
+    assert packed == sorted(f"c/{row['row_id']}" for row in rows)
+    assert plan["sources"].keys() == {"c/asr", "c/text"}
+    assert plan["sources"]["c/asr"]["samples"] == 20
+    assert plan["tokens"] + plan["padding_tokens"] == plan["packed_rows"] * 256
+    _check_arrays(job, lake)
+    result = read_result(job.output_dir)
+    assert result is not None
+    assert result["tokens"] == plan["tokens"]
+
+
+def _check_arrays(job: PackJob, lake: Lake) -> None:
+    """The arrays hold what encode_row gives for the samples the plan names."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job.model_dir)
+    plan = read_plan(job.output_dir)
+    input_ids, labels, positions = (np.load(job.output_dir / f"{name}.npy") for name in ARRAYS)
+    assert {input_ids.dtype, labels.dtype, positions.dtype} == {np.dtype(np.int32)}
+    by_name = {f"{row['corpus']}/{row['row_id']}": row for row in lake.read_table("training_rows").to_dicts()}
+    for number, names in enumerate(plan["rows"]):
+        expected_ids: list[int] = []
+        expected_labels: list[int] = []
+        for name in names:
+            row = by_name[name]
+            audio = [[int(digest, 16) % CODES] * 12 for digest in row["audio_digests"]]
+            ids, row_labels = encode_row(json.loads(row["messages"]), audio, tokenizer, RATIO)
+            expected_ids += ids
+            expected_labels += [-100, *row_labels[1:]]
+        assert plan["row_tokens"][number] == len(expected_ids)
+        assert input_ids[number, : len(expected_ids)].tolist() == expected_ids
+        assert labels[number, : len(expected_ids)].tolist() == expected_labels
+        assert int((positions[number] == 0).sum()) == len(names) + (len(expected_ids) < 256)
+
+
+def test_the_same_data_and_seed_give_the_same_plan_and_another_seed_another(
+    tmp_path: Path, model_dir: Path
+) -> None:
+    write_lake(tmp_path / "lake", [training_row(number) for number in range(30)])
+    jobs = [
+        pack_job(tmp_path, model_dir, output_dir=tmp_path / name, seed=seed)
+        for name, seed in (("one", 1), ("two", 1), ("three", 2))
+    ]
+    for job in jobs:
+        run(job, Messages().report)
+    one, two, three = (read_plan(job.output_dir) for job in jobs)
+    assert one == two
+    assert one["rows"] != three["rows"]
+    assert one["data_digest"] == three["data_digest"]
+
+
+def test_a_sample_longer_than_a_row_is_named_in_plan_result_and_log(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(0), training_row(1, text="nine " * 100)])
+    job, messages = pack_job(tmp_path, model_dir), Messages()
+    run(job, messages.report)
+    assert list(read_plan(job.output_dir)["too_long"]) == ["c/asr-1"]
+    result = read_result(job.output_dir)
+    assert result is not None
+    assert result["too_long_samples"] == 1
+    assert "c/asr-1" in result["too_long_markdown"]
+    assert any("1 samples are longer than a row of 256 tokens: c/asr-1" in line for line in messages.lines)
+
+
+def test_a_mixture_repeats_and_draws_and_an_entry_for_a_corpus_wins(tmp_path: Path, model_dir: Path) -> None:
+    rows = [training_row(number, corpus=corpus) for corpus in ("c", "d") for number in range(10)]
+    write_lake(tmp_path / "lake", rows + [training_row(0, "text")])
+    mixture = [MixtureItem(task="asr", ratio=0.5), MixtureItem(task="asr", corpus="d", ratio=2.0)]
+    job = pack_job(tmp_path, model_dir, corpora=["c", "d"], mixture=mixture)
+    run(job, Messages().report)
+    sources = read_plan(job.output_dir)["sources"]
+    assert {name: counts["samples"] for name, counts in sources.items()} == {"c/asr": 5, "d/asr": 20}
+
+
+def test_audio_without_tokens_is_an_error_that_names_utterance_and_tokenizer(
+    tmp_path: Path, model_dir: Path
+) -> None:
+    write_lake(tmp_path / "lake", [training_row(3)], tokenizer_digest=OTHER_DIGEST)
+    with pytest.raises(PackError, match=f"row c/asr-3: utterance 'u3'.*{DIGEST[:16]}"):
+        run(pack_job(tmp_path, model_dir), Messages().report)
+
+
+def test_a_row_that_cannot_be_encoded_is_named_with_its_line(tmp_path: Path, model_dir: Path) -> None:
+    row = training_row(0) | {"messages": json.dumps([{"role": "robot", "content": "<|audio|>"}])}
+    write_lake(tmp_path / "lake", [row])
+    with pytest.raises(RowError, match=r"row c/asr-0 \(train.jsonl, line 1\).*'robot'"):
+        run(pack_job(tmp_path, model_dir), Messages().report)
+
+
+def test_nothing_to_pack_is_an_error(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(0, split="test")])
+    with pytest.raises(PackError, match="nothing to pack"):
+        run(pack_job(tmp_path, model_dir), Messages().report)
+
+
+def test_a_mixture_of_an_unknown_corpus_is_refused(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(0)])
+    mixture = [MixtureItem(task="asr", corpus="e", ratio=1.0)]
+    with pytest.raises(ConfigurationError, match=r"names the corpora \['e'\]; there are \['c'\]"):
+        run(pack_job(tmp_path, model_dir, mixture=mixture), Messages().report)
+
+
+def test_all_ranks_together_see_every_row_once_per_epoch(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(number) for number in range(60)])
+    job = pack_job(tmp_path, model_dir)
+    run(job, Messages().report)
+    rows = PackedRows(job.output_dir, seed=3, world_size=2, micro_batch=1, accumulation=2)
+    count = read_plan(job.output_dir)["packed_rows"]
+
+    def seen(steps: range) -> list[int]:
+        places = [(step, micro, rank) for step in steps for micro in range(2) for rank in range(2)]
+        return [row for step, micro, rank in places for row in rows.rows_of(step, rank, micro)]
+
+    two_epochs = seen(range(count // 2))
+    assert sorted(two_epochs[:count]) == sorted(two_epochs[count:]) == list(range(count))
+    assert two_epochs[:count] != two_epochs[count:]
+    again = PackedRows(job.output_dir, seed=3, world_size=2, micro_batch=1, accumulation=2)
+    assert again.rows_of(7, 1, 1) == rows.rows_of(7, 1, 1)
+    batch = rows.batch(0, 0, 0)
+    assert batch.input_ids_BT.shape == (1, 256)
+    assert batch.tokens == read_plan(job.output_dir)["row_tokens"][batch.rows[0]]
