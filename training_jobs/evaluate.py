@@ -5,8 +5,9 @@ Leaves in the job's output directory ``rows.parquet`` (each row and mode: refere
 
 - ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen``,
   ``sqa_exact``, ``tts_wer``, ``tts_exact``; a figure without rows is absent. Also flat, as ``<mode>_<figure>``;
-- ``rows``, ``left_out`` (held-out rows not scored, by reason), ``cut_replies`` (replies that ran into
-  ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and ``scores_markdown``.
+- ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
+  reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
+  ``scores_markdown``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from training_jobs.launch import gpu_count
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.tracking import TrackedRun, tracked_run
+from validation.digests import digest_value
 from validation.lake import Lake
 
 if TYPE_CHECKING:
@@ -86,6 +88,9 @@ def _result(rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, seconds
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
         "rows": len(held_out.rows),
+        "held_out_digest": digest_value(
+            [[*row.slice_key, row.row_id, row.reference] for row in held_out.rows]
+        ),
         "left_out": held_out.left_out,
         "cut_replies": int((~rows["ended"]).sum()),
         "seconds": round(seconds, 1),

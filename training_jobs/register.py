@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+# What a version's figures were taken on: the machine, and the rows.
 _HARDWARE_TAG = "hardware_digest"
+_HELD_OUT_TAG = "held_out_digest"
 
 
 class RegistrationError(ValueError):
@@ -56,7 +58,8 @@ def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LI
     thresholds = load_thresholds()
     digest = model_digest(job.model_dir, job.tokenizer_dir)
     metrics = figures_to_metrics(evaluation, latency)
-    tags = {**job.tracking.tags, DIGEST_TAG: digest, _HARDWARE_TAG: latency["hardware_digest"]}
+    taken_on = {_HARDWARE_TAG: latency["hardware_digest"], _HELD_OUT_TAG: evaluation["held_out_digest"]}
+    tags = {**job.tracking.tags, DIGEST_TAG: digest, **taken_on}
     params = {DIGEST_TAG: digest, **thresholds.model_dump()}
     with tracked_run(job.tracking, "voxline/evaluation", "registration", params) as run:
         client = run.client
@@ -71,7 +74,7 @@ def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LI
         champion = version_at(client, CHAMPION)
         is_champion = champion is not None and champion.version == version.version
         rival = figures_of(client, champion) if champion is not None and not is_champion else None
-        decision = decide(metrics_to_figures(metrics, latency["hardware_digest"]), rival, thresholds)
+        decision = decide(metrics_to_figures(metrics, taken_on), rival, thresholds)
         _describe(client, version, tags, decision, evaluation, latency)
         if decision.passed:
             client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version.version)
@@ -94,8 +97,8 @@ def figures_to_metrics(evaluation: Mapping[str, Any], latency: Mapping[str, Any]
     return metrics
 
 
-def metrics_to_figures(metrics: Mapping[str, float], hardware: str) -> Figures:
-    """What the gate looks at, from a version's metrics."""
+def metrics_to_figures(metrics: Mapping[str, float], tags: Mapping[str, str]) -> Figures:
+    """What the gate looks at, from a version's metrics and tags."""
 
     def scores(mode: str) -> dict[str, float]:
         prefix = f"{mode}/"
@@ -113,12 +116,13 @@ def metrics_to_figures(metrics: Mapping[str, float], hardware: str) -> Figures:
             name.removesuffix(suffix): value for name, value in metrics.items() if name.endswith(suffix)
         },
         first_chunk_ms=metrics["boost/first_chunk_ms_p50"],
-        hardware=hardware,
+        hardware=tags.get(_HARDWARE_TAG, ""),
+        held_out=tags.get(_HELD_OUT_TAG, ""),
     )
 
 
 def figures_of(client: MlflowClient, version: ModelVersion) -> Figures:
-    """A registered version's figures, from the metrics of its run and its hardware tag.
+    """A registered version's figures, from the metrics of its run and its tags.
 
     Raises:
         RegistrationError: if its run or figures were deleted, or it was not registered by this program.
@@ -129,7 +133,7 @@ def figures_of(client: MlflowClient, version: ModelVersion) -> Figures:
             f"{REGISTERED_MODEL} version {version.version} is champion, but its run {version.run_id or '(none)'} has "
             f"no figures to compare with; take the alias {CHAMPION!r} away, or set it to a version that has them"
         )
-    return metrics_to_figures(metrics, version.tags.get(_HARDWARE_TAG, ""))
+    return metrics_to_figures(metrics, version.tags)
 
 
 def _finished(directory: Path) -> dict[str, Any]:

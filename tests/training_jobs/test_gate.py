@@ -1,3 +1,5 @@
+"""A candidate becomes champion only where every check holds, with both numbers said."""
+
 from __future__ import annotations
 
 import math
@@ -15,6 +17,7 @@ GOOD = Figures(
     tokens_per_second={"vanilla": 100.0, "boost": 250.0},
     first_chunk_ms=20.0,
     hardware="a" * 64,
+    held_out="c" * 64,
 )
 
 
@@ -81,6 +84,12 @@ def test_latency_on_other_hardware_is_not_compared_and_that_is_said() -> None:
     decision = decide(slow, GOOD, load_thresholds())
     assert decision.passed
     assert any("other hardware (aaaaaaaaaaaa)" in line for line in decision.skipped)
+
+
+def test_scores_on_other_held_out_rows_are_compared_and_that_is_said() -> None:
+    decision = decide(replace(GOOD, held_out="d" * 64), GOOD, load_thresholds())
+    assert decision.passed
+    assert decision.reasons[-1] == "note: the champion was scored on other held-out rows than the candidate"
 
 
 def test_a_figure_that_only_one_of_the_two_has_is_not_compared_and_that_is_said() -> None:
