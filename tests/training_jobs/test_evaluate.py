@@ -1,3 +1,5 @@
+"""Scores of a model that has learnt three words by heart."""
+
 from __future__ import annotations
 
 import json
