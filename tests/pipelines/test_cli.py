@@ -1,3 +1,5 @@
+"""The voxline command refuses what is wrong before any work starts."""
+
 from __future__ import annotations
 
 from pathlib import Path

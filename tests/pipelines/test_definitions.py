@@ -1,3 +1,5 @@
+"""The code location loads fast, without torch, and has the whole graph."""
+
 from __future__ import annotations
 
 import json

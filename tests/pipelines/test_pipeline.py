@@ -52,8 +52,8 @@ def test_the_last_screen_tells_what_came_out(pipeline: Pipeline) -> None:
 def test_every_row_that_was_read_has_one_outcome(pipeline: Pipeline) -> None:
     found = rows(
         pipeline,
-        "SELECT r.corpus, count(*) AS utterances, (SELECT count(*) FROM ledger l WHERE l.corpus = r.corpus) AS outcomes "
-        "FROM raw_utterances r GROUP BY r.corpus",
+        "SELECT r.corpus, count(*) AS utterances, "
+        "(SELECT count(*) FROM ledger l WHERE l.corpus = r.corpus) AS outcomes FROM raw_utterances r GROUP BY r.corpus",
     )
     assert {row["corpus"] for row in found} == {"spoken_commands", "spoken_mandarin", "spoken_questions"}
     for row in found:

@@ -1,3 +1,5 @@
+"""The nightly schedule and the sensor of new files start what they should."""
+
 from __future__ import annotations
 
 from datetime import datetime

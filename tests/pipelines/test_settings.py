@@ -1,3 +1,5 @@
+"""A home's settings are kept, checked and defaulted."""
+
 from __future__ import annotations
 
 from pathlib import Path

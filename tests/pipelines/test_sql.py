@@ -1,3 +1,5 @@
+"""SQL over the lake: a view per table, empty ones included."""
+
 from __future__ import annotations
 
 import json

@@ -1,0 +1,189 @@
+"""The two pages, as a person opens them: headless Chromium against ``voxline up``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Pipeline
+    from playwright.sync_api import Page
+
+_CHROMIUM = shutil.which("chromium")
+_DEADLINE_S = 180.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(_CHROMIUM is None, reason="no chromium on the PATH"),
+]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Running servers of one home."""
+
+    dagster: str
+    mlflow: str
+    home: Path
+    process: subprocess.Popen[str]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {_DEADLINE_S:.0f} s for {what}"
+        time.sleep(0.25)
+    return value
+
+
+@pytest.fixture(scope="module")
+def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    home = tmp_path_factory.mktemp("pages") / "home"
+    shutil.copytree(pipeline.home, home)
+    ports = [free_port(), free_port()]
+    command = [sys.executable, "-m", "pipelines.cli", "up", "--home", str(home)]
+    command += ["--dagster-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    log = home.with_name("up.log")
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: process.poll() is not None or "Ctrl-C" in log.read_text(), "the servers")
+        assert process.poll() is None, log.read_text()
+        yield Servers(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", home, process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def page(servers: Servers) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=flags)
+        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        opened.set_default_timeout(60_000)
+        ask(opened, servers, "mutation { setNuxSeen }")  # else a welcome window covers the first page
+        yield opened
+        browser.close()
+
+
+def ask(page: Page, servers: Servers, query: str, **variables: Any) -> dict[str, Any]:
+    answer = page.request.post(f"{servers.dagster}/graphql", data={"query": query, "variables": variables})
+    found = json.loads(answer.text())
+    assert "errors" not in found, found
+    data = found["data"]
+    assert isinstance(data, dict)
+    return data
+
+
+def test_the_graph_shows_every_step(page: Page, servers: Servers) -> None:
+    for group, asset in [
+        ("data", "audio_tokens"),
+        ("training", "multi_mctp"),
+        ("registry", "registered_model"),
+    ]:
+        page.goto(f"{servers.dagster}/locations/pipelines.definitions/asset-groups/{group}/lineage")
+        page.get_by_text(asset).first.wait_for()
+
+
+def test_a_quality_page_shows_its_histograms(page: Page, servers: Servers) -> None:
+    page.goto(f"{servers.dagster}/assets/audio_quality")
+    page.get_by_text("Show Markdown").first.click()
+    image = page.locator("img[src^='data:image/png']").first
+    image.wait_for()
+    assert image.evaluate("image => image.naturalWidth") > 300
+
+
+def test_the_demos_run_and_its_check_are_there(page: Page, servers: Servers) -> None:
+    found = ask(page, servers, "{ runsOrError { ... on Runs { results { runId jobName status } } } }")[
+        "runsOrError"
+    ]["results"]
+    run = next(run for run in found if run["jobName"] == "everything" and run["status"] == "SUCCESS")
+    page.goto(f"{servers.dagster}/runs/{run['runId']}")
+    page.get_by_text("registered_model").first.wait_for()
+    page.goto(f"{servers.dagster}/assets/accepted_utterances?view=checks")
+    page.get_by_text("ledger_balances").first.wait_for()
+
+
+def test_the_registry_page_shows_version_and_alias(page: Page, servers: Servers) -> None:
+    address = f"{servers.mlflow}/#/models/vita-audio-mctp/versions/1?workflowType=machine_learning"
+    page.goto(address)
+    page.get_by_text("candidate").first.wait_for()
+    page.get_by_text("tokenizer_digest").first.wait_for()
+
+
+def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
+    page.goto(f"{servers.dagster}/automation")
+    page.get_by_text("nightly_retraining").first.wait_for()
+    row = page.get_by_role("row").filter(has_text="nightly_retraining")
+    switch = (row if row.count() else page).locator("input[type=checkbox], [role=switch]").last
+    switch.click(force=True)
+    query = (
+        '{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: '
+    )
+    query += '"pipelines.definitions"}) { ... on Schedules { results { name scheduleState { status } } } } }'
+
+    def running() -> bool:
+        results = ask(page, servers, query)["schedulesOrError"]["results"]
+        return [one["scheduleState"]["status"] for one in results] == ["RUNNING"]
+
+    wait_for(running, "the schedule to be on")
+
+
+def test_the_sensor_prepares_a_corpus_with_new_files(page: Page, servers: Servers) -> None:
+    start = """mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) {
+      __typename ... on Sensor { sensorState { status } } } }"""
+    selector = {
+        "repositoryLocationName": "pipelines.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": "new_raw_data",
+    }
+    started = ask(page, servers, start, s=selector)["startSensor"]
+    assert started["__typename"] == "Sensor", started
+
+    def runs() -> list[dict[str, str]]:
+        query = '{ runsOrError(filter: {pipelineName: "prepare_data"}) { ... on Runs { results { runId status } } } }'
+        found: list[dict[str, str]] = ask(page, servers, query)["runsOrError"]["results"]
+        return found
+
+    # Its first tick has no cursor yet: all three corpora are new to it.
+    wait_for(
+        lambda: len([run for run in runs() if run["status"] == "SUCCESS"]) >= 3, "three runs of prepare_data"
+    )
+    assert {run["status"] for run in runs()} == {"SUCCESS"}
+
+
+def test_nothing_listens_beyond_this_machine(servers: Servers) -> None:
+    import psutil
+
+    family = [
+        psutil.Process(servers.process.pid),
+        *psutil.Process(servers.process.pid).children(recursive=True),
+    ]
+    addresses = {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses
+    assert addresses <= {"127.0.0.1", "::1"}, addresses
