@@ -172,7 +172,7 @@ def test_a_sample_longer_than_a_row_is_named_in_plan_result_and_log(tmp_path: Pa
 
 def test_a_mixture_repeats_and_draws_and_an_entry_for_a_corpus_wins(tmp_path: Path, model_dir: Path) -> None:
     rows = [training_row(number, corpus=corpus) for corpus in ("c", "d") for number in range(10)]
-    write_lake(tmp_path / "lake", rows + [training_row(0, "text")])
+    write_lake(tmp_path / "lake", [*rows, training_row(0, "text")])
     mixture = [MixtureItem(task="asr", ratio=0.5), MixtureItem(task="asr", corpus="d", ratio=2.0)]
     job = pack_job(tmp_path, model_dir, corpora=["c", "d"], mixture=mixture)
     run(job, Messages().report)
