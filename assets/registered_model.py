@@ -7,6 +7,7 @@ from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
+from training_jobs.gate import load_thresholds
 from training_jobs.jobs import RegisterJob
 from training_jobs.launch import program_command
 
@@ -45,6 +46,7 @@ def build() -> dg.AssetsDefinition:
                 evaluation=evaluation.inputs,
                 latency=latency.inputs,
                 tracking_uri=workspace.tracking_uri,
+                gate=load_thresholds().model_dump(),
             ),
             lambda job, log: program_command("register", job, log, quiet=workspace.quiet_programs),
             lambda directory: RegisterJob(

@@ -129,11 +129,12 @@ def up(
 ) -> None:
     """Start the Dagster UI with its daemon and the MLflow UI on 127.0.0.1; Ctrl-C stops all of it."""
     from pipelines.run import open_instance
-    from pipelines.up import HOST, ServerError, environment, run_until_interrupted, servers
+    from pipelines.up import HOST, ServerError, environment, prepare_stores, run_until_interrupted, servers
 
     place = (home or default_home()).resolve()
     prepare_home(place)
     open_instance(place).dispose()
+    prepare_stores(place)
 
     def ready() -> None:
         _console.print(f"Dagster  http://{HOST}:{dagster_port}")

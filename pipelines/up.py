@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from training_jobs.jobs import Tracking
+
 _log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 _READY_WITHIN_S = 180.0
@@ -54,7 +56,7 @@ def servers(home: Path, dagster_port: int, mlflow_port: int) -> list[Server]:
         "--workers",
         "1",
     ]
-    mlflow += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
+    mlflow += ["--backend-store-uri", mlflow_store(home)]
     mlflow += ["--artifacts-destination", str(home / "mlartifacts")]
     return [
         Server(
@@ -62,6 +64,18 @@ def servers(home: Path, dagster_port: int, mlflow_port: int) -> list[Server]:
         ),
         Server("mlflow", supervised + mlflow, f"http://{HOST}:{mlflow_port}/health", logs / "mlflow.log"),
     ]
+
+
+def prepare_stores(home: Path) -> None:
+    """Make MLflow's tables before its server starts: the server would race with a run that makes them too."""
+    from training_jobs.tracking_store import prepare_store
+
+    prepare_store(Tracking(uri=mlflow_store(home), artifact_root=str(home / "mlartifacts"), tags={}))
+
+
+def mlflow_store(home: Path) -> str:
+    """The home's own MLflow store."""
+    return f"sqlite:///{home}/mlflow.db"
 
 
 def environment(home: Path, mlflow_port: int) -> dict[str, str]:
