@@ -1,3 +1,5 @@
+# The commands of the project; `make help` lists them.
+#
 # Every target installs what it needs into .venv first; what was installed stays until pyproject.toml or
 # constraints.txt change.
 SHELL := /bin/bash

@@ -19,9 +19,11 @@ _DESCRIPTIONS = {
     "pyproject.toml": "the package, its extras, and the settings of ruff, mypy, pytest and import-linter",
     "README.md": "this page",
 }
-_COMMENT = re.compile(r"^#(?!!)\s*(.+)$", re.MULTILINE)
-_HEADING = re.compile(r"^# (.+)$", re.MULTILINE)
-_FIRST_SENTENCE = re.compile(r"(.+?)(?:[.:](?:\s|$)|$)")
+_MOST_CHARACTERS = 110
+_COMMENT = re.compile(r"(?:^#(?!!).*\n)+", re.MULTILINE)
+_HEADING = re.compile(r"^# .+$", re.MULTILINE)
+_SENTENCE = re.compile(r"(.+?)(?:\.(?:\s|$)|$)")
+_OWN_NAME = re.compile(r"^(?:(?:The )?(?:step|Step|Reader|Program) )?``[^`]+``: ")
 
 
 class NothingSaidError(ValueError):
@@ -42,13 +44,21 @@ def describe(root: Path, name: str) -> str:
         said = ast.get_docstring(ast.parse(text)) or ""
     else:
         found = (_HEADING if path.suffix == ".md" else _COMMENT).search(text)
-        said = found[1] if found else ""
-    sentence = _FIRST_SENTENCE.match(" ".join(said.split("\n\n")[0].split()))
+        said = re.sub(r"^# ?", "", found[0], flags=re.MULTILINE) if found else ""
+    sentence = _SENTENCE.match(" ".join(said.split("\n\n")[0].split()).rstrip(":"))
     if sentence is None:
         raise NothingSaidError(
             f"{name}: begin it with a line that says what it holds, or describe it in {__file__}"
         )
-    return sentence[1].replace("``", "")
+    return _shortened(_OWN_NAME.sub("", sentence[1])).replace("``", "")
+
+
+def _shortened(text: str) -> str:
+    """The text, or so many of its clauses as fit into a line."""
+    for mark in ("; ", ": ", ", "):
+        while len(text) > _MOST_CHARACTERS and mark in text:
+            text = text[: text.rindex(mark)]
+    return text
 
 
 def tree(root: Path) -> str:

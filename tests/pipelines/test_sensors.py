@@ -1,3 +1,5 @@
+"""The sensor of new files starts prepare_data for what changed, and for nothing else."""
+
 from __future__ import annotations
 
 import shutil

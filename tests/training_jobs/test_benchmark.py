@@ -1,3 +1,5 @@
+"""Latencies are taken on the trained weights, all modes alike."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Replies are scored by words, without caps and without leaving silence out."""
+
 from __future__ import annotations
 
 import pytest
