@@ -10,7 +10,8 @@ decoded twice.
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -33,6 +34,9 @@ _PASSING = frozenset({"worker_died", "unreadable", "missing_audio", "source_chan
 _MEASURES: dict[str, Any] = {
     field.name: pl.Int64 if field.name == "nonfinite_samples" else pl.Float64 for field in fields(Measures)
 }
+_STORED = tuple(field.name for field in fields(Stored))
+_SOURCE = ("source_rate_hz", "source_channels", "source_format")
+_PROBLEM = tuple(field.name for field in fields(AudioProblem))
 _SCHEMA: dict[str, Any] = {
     "recipe": pl.Int32,
     "source_digest": pl.String,
@@ -155,9 +159,18 @@ def _to_row(key: ResultKey, result: SegmentResult) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_SCHEMA)
     row.update(recipe=AUDIO_RECIPE, source_digest=source_digest, suffix=suffix, start_s=start_s, end_s=end_s)
     if isinstance(result, AudioProblem):
-        return {**row, **asdict(result)}
-    facts = {name: getattr(result, name) for name in ("source_rate_hz", "source_channels", "source_format")}
-    return {**row, **asdict(result.stored), **facts, **asdict(result.measures)}
+        return {**row, **_values(result, _PROBLEM)}
+    return {
+        **row,
+        **_values(result.stored, _STORED),
+        **_values(result, _SOURCE),
+        **_values(result.measures, _MEASURES),
+    }
+
+
+def _values(holder: object, names: Iterable[str]) -> dict[str, Any]:
+    # dataclasses.asdict copies deeply, which took longer than writing the table.
+    return {name: getattr(holder, name) for name in names}
 
 
 def _from_row(row: dict[str, Any]) -> tuple[ResultKey, SegmentResult]:
