@@ -22,6 +22,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2PreTrained
 from models.config import MctpConfig
 from models.losses import labelled_cross_entropy
 from models.packing import attention_mask, segments_of, shifted_labels
+from models.windowed_attention import Window
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class MctpForCausalLM(Qwen2PreTrainedModel):
         index: int,
         embeddings_BTD: Tensor,
         state_BTD: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | list[list[Window]] | None,
         rotary: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Module ``index``'s normed hidden states, row t for hidden state t and token t+index+1.

@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.windowed_attention import WINDOWED, Window, windows_of
+
 IGNORED = -100
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
+ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", WINDOWED)
 
 
 def segments_of(position_ids_BT: Tensor) -> Tensor:
@@ -23,7 +25,9 @@ def segments_of(position_ids_BT: Tensor) -> Tensor:
     return breaks_BT.cumsum(dim=1)
 
 
-def attention_mask(segments_BT: Tensor, implementation: str, dtype: torch.dtype) -> Tensor | None:
+def attention_mask(
+    segments_BT: Tensor, implementation: str, dtype: torch.dtype
+) -> Tensor | list[list[Window]] | None:
     """The causal mask that keeps every sample to itself, in the form ``implementation`` wants.
 
     One mask serves the backbone and all modules. Module k's row t stands for the hidden state at t and the token at
@@ -32,16 +36,18 @@ def attention_mask(segments_BT: Tensor, implementation: str, dtype: torch.dtype)
 
     Returns:
         ``None`` (SDPA, one sample per row: plainly causal), booleans with True for "may look" (SDPA), or
-        numbers to add to the scores (eager), of shape (B, 1, T, T).
+        numbers to add to the scores (eager), of shape (B, 1, T, T); the windows of each row (windowed).
 
     Raises:
-        ValueError: for an implementation other than eager and SDPA.
+        ValueError: for another implementation.
     """
     if implementation not in ATTENTION_IMPLEMENTATIONS:
         raise ValueError(
             f"attention implementation {implementation!r} is not supported: samples packed into one row are kept "
             f"apart by a 4-D mask, which {list(ATTENTION_IMPLEMENTATIONS)} take"
         )
+    if implementation == WINDOWED:
+        return windows_of(segments_BT)
     if implementation == "sdpa" and bool((segments_BT == segments_BT[:, :1]).all()):
         return None
     tokens = segments_BT.shape[1]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from models import MctpForCausalLM, extend_model, mctp_parameter_names, save_model
+from models.windowed_attention import WINDOWED
 from training_jobs.batches import Batch, PackedRows
 from training_jobs.checkpoints import Checkpoints
 from training_jobs.deepspeed_config import deepspeed_config
@@ -130,6 +131,7 @@ def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
     started, spec = time.monotonic(), job.spec
     model = extend_model(job.start_dir, spec.mctp_modules, seed=spec.seed, dtype=world.dtype).to(world.device)
     model.config.mtp_loss_weight = spec.mtp_loss_weight
+    model.set_attn_implementation(WINDOWED)
     if spec.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
