@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training_jobs.pack import ARRAYS, read_plan
+from training_jobs.plan import ARRAYS, read_plan
 
 
 @dataclass(frozen=True)

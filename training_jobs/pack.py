@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from training_jobs.jobs import PackJob, write_result
 from training_jobs.packing import Sample, draw, fill_row, pack_best_fit
+from training_jobs.plan import ARRAYS, PLAN_FILE, write_plan
 from training_jobs.profile import MixtureItem
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
@@ -31,8 +32,6 @@ from validation.lake import Lake
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PLAN_FILE = "plan.json"
-ARRAYS = ("input_ids", "labels", "position_ids")
 _NAMED = 20  # over-long samples that a message names; plan.json has all
 
 
@@ -91,20 +90,6 @@ def run(job: PackJob, report: Reporter) -> None:
         f"packed {len(drawn):,} samples ({plan['tokens']:,} tokens) into {len(members):,} rows of "
         f"{job.sequence_length}, {plan['padding_share']:.1%} padding, {seconds:.0f} s"
     )
-
-
-def read_plan(packs_dir: Path) -> dict[str, Any]:
-    """The plan of a finished pack."""
-    value = json.loads((packs_dir / PLAN_FILE).read_text(encoding="utf-8"))
-    assert isinstance(value, dict)
-    return value
-
-
-def write_plan(packs_dir: Path, plan: dict[str, Any]) -> None:
-    """Write the plan, atomically."""
-    temporary = packs_dir / f".{PLAN_FILE}.tmp"
-    temporary.write_text(json.dumps(plan, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(packs_dir / PLAN_FILE)
 
 
 def _training_rows(lake: Lake, corpora: Sequence[str], mixture: Sequence[MixtureItem]) -> pl.DataFrame:

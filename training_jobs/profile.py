@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from training_jobs.spec import ConfigurationError, ProfileName, Strict, explain
-from validation.schemas import Task
+from validation.tasks import Task
 
 
 class TinyBackbone(Strict):

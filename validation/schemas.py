@@ -9,6 +9,9 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
+from validation.tasks import TASKS
+from validation.tasks import Task as Task
+
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 
 TableName = Literal[
@@ -21,10 +24,8 @@ TableName = Literal[
     "audio_tokens",
 ]
 Outcome = Literal["accepted", "rejected", "quarantined", "errored"]
-Task = Literal["asr", "tts", "conversation", "text"]
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-TASKS: tuple[Task, ...] = get_args(Task)
 _DIGEST = r"^[0-9a-f]{64}$"
 
 

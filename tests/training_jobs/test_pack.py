@@ -13,7 +13,8 @@ import pytest
 from models import extend_text_tokenizer, make_byte_tokenizer
 from training_jobs.batches import PackedRows
 from training_jobs.jobs import PackJob, read_result
-from training_jobs.pack import ARRAYS, PackError, read_plan, run
+from training_jobs.pack import PackError, run
+from training_jobs.plan import ARRAYS, read_plan
 from training_jobs.profile import MixtureItem
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row

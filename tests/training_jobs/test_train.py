@@ -29,8 +29,8 @@ from training_jobs.checkpoints import fault_of
 from training_jobs.history import History
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result, write_job
 from training_jobs.launch import train_command
-from training_jobs.pack import ARRAYS, write_plan
 from training_jobs.packing import Sample, fill_row, pack_best_fit
+from training_jobs.plan import ARRAYS, write_plan
 from training_jobs.profile import BaseModelSettings, TinyBackbone
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
