@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from transformers.utils import logging as transformers_logging
 
 from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
 from models.mctp import MctpForCausalLM
@@ -37,7 +40,7 @@ def load_model(
     config = read_config(directory)
     model, missing = load_weights(directory, config, dtype)
     if missing:
-        raise CheckpointError(f"{directory}: {_some(missing)} missing from its weights")
+        raise CheckpointError(f"{directory}: {some_of(missing)} missing from its weights")
     model.to(device)
     return model
 
@@ -93,19 +96,20 @@ def load_weights(
         CheckpointError: for tensors that the model has no place for, or of another shape.
     """
     try:
-        model, report = MctpForCausalLM.from_pretrained(
-            directory,
-            config=config,
-            dtype="auto" if dtype is None else dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in the report, and refused below with both shapes
-            local_files_only=True,
-        )
+        with quiet_transformers():  # what its report would say is raised or filled in
+            model, report = MctpForCausalLM.from_pretrained(
+                directory,
+                config=config,
+                dtype="auto" if dtype is None else dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below with both shapes
+                local_files_only=True,
+            )
     except OSError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     if report["unexpected_keys"]:
         raise CheckpointError(
-            f"{directory}: no place for {_some(report['unexpected_keys'])} in {config.model_type}"
+            f"{directory}: no place for {some_of(report['unexpected_keys'])} in {config.model_type}"
         )
     for name, stored, expected in report["mismatched_keys"]:
         raise CheckpointError(
@@ -114,6 +118,21 @@ def load_weights(
     return model, set(report["missing_keys"])
 
 
-def _some(names: set[str], limit: int = 3) -> str:
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' progress bars, and of its messages only errors."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def some_of(names: set[str], limit: int = 3) -> str:
+    """The first few names, and how many more there are."""
     shown = ", ".join(sorted(names)[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

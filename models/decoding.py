@@ -103,13 +103,14 @@ class CachedLayer:
         self.keys_1GCd = self.keys_CGd.transpose(0, 1)[None]
         self.values_1GCd = self.values_CGd.transpose(0, 1)[None]
 
-    def __call__(self, hidden_TD: Tensor, start: int) -> Tensor:
-        """The layer's output for rows that follow the ``start`` rows cached."""
-        hidden_TD = hidden_TD + self.output(self._attend(self.before(hidden_TD), start))
+    def __call__(self, hidden_TD: Tensor, start: int, newest_only: bool = False) -> Tensor:
+        """The layer's output for rows that follow the ``start`` rows cached; on request for the last of them only."""
+        attended_TD = self._attend(self.before(hidden_TD), start, newest_only)
+        hidden_TD = self.output(attended_TD).add_(hidden_TD[-1:] if newest_only else hidden_TD)
         normed_TD = self.after(hidden_TD)
         return hidden_TD.add_(self.down(self.activation(self.gate(normed_TD)).mul_(self.up(normed_TD))))
 
-    def _attend(self, normed_TD: Tensor, start: int) -> Tensor:
+    def _attend(self, normed_TD: Tensor, start: int, newest_only: bool) -> Tensor:
         rows, width, kv_heads = normed_TD.shape[0], self.head_width, self.kv_heads
         end = start + rows
         cos_T1d, sin_T1d, mask = self.positions.rows(start, end)
@@ -118,9 +119,11 @@ class CachedLayer:
         rotated_Thd = torch.addcmul(heads_Thd * cos_T1d, heads_Thd.roll(width // 2, dims=-1), sin_T1d)
         self.keys_CGd[start:end] = rotated_Thd[:, -kv_heads:]
         self.values_CGd[start:end] = self.value(normed_TD).view(rows, kv_heads, width)
-        queries_1HTd = rotated_Thd[:, :-kv_heads].transpose(0, 1)[None]
         keys_1GCd, values_1GCd = self.keys_1GCd[:, :, :end], self.values_1GCd[:, :, :end]
-        if start == 0:
+        if newest_only:
+            rotated_Thd, rows, mask = rotated_Thd[-1:], 1, None
+        queries_1HTd = rotated_Thd[:, :-kv_heads].transpose(0, 1)[None]
+        if rows == end:
             mixed = scaled_dot_product_attention(
                 queries_1HTd, keys_1GCd, values_1GCd, is_causal=True, scale=self.scaling, enable_gqa=True
             )
@@ -189,13 +192,13 @@ class Decoder:
         assert end + shift == len(self.tokens), "a module runs right after the level below it"
         normed_TD = self.embed_norms[index](self.embedded_CD[start + shift : end + shift])
         joined = torch.cat((normed_TD, self.hidden_norms[index](states_TD)), dim=-1)
-        hidden_TD = self.modules[index](self.projections[index](joined), start)
+        # Nobody reads the last module's rows, except for the newest one here.
+        is_last = shift == len(self.modules)
+        hidden_TD = self.modules[index](self.projections[index](joined), start, newest_only=is_last)
         self.module_rows[index] = end
         return self._decide(hidden_TD, level=shift)
 
     def _decide(self, hidden_TD: Tensor, level: int) -> int:
-        if level == len(self.modules):
-            hidden_TD = hidden_TD[-1:]  # nobody reads the last module's rows, except for the newest one here
         normed_TD = self.norm(hidden_TD)
         if level < len(self.modules):
             self.unread[level].append(normed_TD)

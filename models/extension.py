@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, load_weights, read_config
+from models.checkpoints import CheckpointError, load_weights, quiet_transformers, read_config, some_of
 from models.mctp import MctpForCausalLM, mctp_parameter_names
 
 # Tensor cores want dimensions in multiples of eight.
@@ -48,11 +48,11 @@ def extend_model(
     model, missing = load_weights(source_dir, read_config(source_dir, modules), dtype)
     fresh = {name for name in mctp_parameter_names(model) if _module_of(name, model) >= present}
     if lost := missing - fresh:
-        raise CheckpointError(f"{source_dir}: {len(lost)} tensors are missing, among them {min(lost)}")
+        raise CheckpointError(f"{source_dir}: {some_of(lost)} missing from its weights")
     for index in range(present, modules):
         _start_module(model, index)
     if vocabulary_size is not None and vocabulary_size > model.config.vocab_size:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
             model.resize_token_embeddings(vocabulary_size, pad_to_multiple_of=VOCABULARY_MULTIPLE)
     return model

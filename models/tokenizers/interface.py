@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -17,7 +18,7 @@ _KINDS = {"mel_kmeans": ("models.tokenizers.mel_kmeans", "MelKmeansTokenizer")}
 
 
 class AudioTokenizer(Protocol):
-    """Speech to discrete codes; those that can turn codes back have ``decode`` too."""
+    """Speech to discrete codes and back."""
 
     @property
     def frame_rate(self) -> float:
@@ -32,7 +33,10 @@ class AudioTokenizer(Protocol):
         """SHA-256 of everything that decides which codes come out."""
 
     def encode(self, waveform: NDArray[np.float32], sample_rate: int) -> list[int]:
-        """The codes of a mono waveform of shape (samples,), in [-1, 1]."""
+        """The codes of a mono waveform of shape (samples,), in [-1, 1]; at least one."""
+
+    def decode(self, codes: Sequence[int]) -> NDArray[np.float32]:
+        """A mono waveform at 22,050 Hz; a kind without a decoder raises :class:`TokenizerError`."""
 
 
 class TokenizerError(ValueError):

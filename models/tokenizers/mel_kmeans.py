@@ -1,8 +1,10 @@
 """A tokenizer trained from the corpora in seconds: k-means over smoothed log-mel patches of 80 ms.
 
-Codes must say what was spoken more than who spoke and where exactly the patch was cut. So the clustering sees each
-patch through the lowest coefficients of a cosine transform over time and frequency (the time course and the envelope
-of the spectrum, without pitch), with the level weighted down. For decoding, each code keeps its mean log-mel patch.
+Codes must say what was spoken more than who spoke, into what, and where exactly the patch was cut. So an utterance's
+mean spectrum is moved most of the way to the average voice's (cepstral mean normalisation), and the clustering sees
+each patch through the lowest coefficients of a cosine transform over time and over the bands that telephones carry
+too: the time course and the envelope of the spectrum, without pitch, the level weighted down. For decoding, each code
+keeps its mean log-mel patch with all bands, in the average voice.
 
 Shapes: N patches, P frames of a patch, M mel bands, K codes, E features.
 """
@@ -25,12 +27,18 @@ from threadpoolctl import threadpool_limits
 
 from models.tokenizers import mel_patches
 from models.tokenizers.interface import CONFIG_FILE, TokenizerError, read_tokenizer_config
-from models.tokenizers.mel_patches import FloatArray, log_mel_patches, waveform_of
+from models.tokenizers.mel_patches import RANGE, FloatArray, log_mel_patches, waveform_of
 
 KIND = "mel_kmeans"
 VERSION = 1  # of the features; raised whenever the same audio gives other codes
 CODES_FILE = "codes.safetensors"
-TIME_COEFFICIENTS, BAND_COEFFICIENTS = 3, 20
+TIME_COEFFICIENTS, BAND_COEFFICIENTS = 3, 18
+# The bands below 4 kHz.
+CLUSTERED_BANDS = 60
+# How far an utterance's mean is moved to the average voice's; 1 would be all the way.
+NORMALISATION = 0.5
+# Share of an utterance's frames, the quietest, that are left out of its mean.
+PAUSES = 0.3
 # How much the level counts against the envelope, and each further coefficient over time against the one before.
 LEVEL_WEIGHT, TIME_DECAY = 0.3, 0.7
 
@@ -38,10 +46,11 @@ LEVEL_WEIGHT, TIME_DECAY = 0.3, 0.7
 class MelKmeansTokenizer:
     """Codes at 12.5 per second of audio, and back to a waveform by Griffin-Lim."""
 
-    def __init__(self, centres_KE: FloatArray, patches_KPM: FloatArray) -> None:
-        """Take a codebook: centres in feature space and mean log-mel patches."""
+    def __init__(self, centres_KE: FloatArray, patches_KPM: FloatArray, voice_M: FloatArray) -> None:
+        """Take a codebook: centres in feature space, mean log-mel patches, and the average voice's mean spectrum."""
         self._centres_KE = centres_KE.astype(np.float32)
         self._patches_KPM = patches_KPM.astype(np.float32)
+        self._voice_M = voice_M.astype(np.float32)
         # Distances in float64: the nearest code must not hang on the order in which a matrix product adds up.
         self._wide_KE = self._centres_KE.astype(np.float64)
         self._squares_K = (self._wide_KE**2).sum(axis=1)
@@ -77,7 +86,7 @@ class MelKmeansTokenizer:
         Raises:
             TokenizerError: if the waveform is not mono, is empty or has a sample that is no finite number.
         """
-        features_NE = features(log_mel_patches(waveform, sample_rate))
+        features_NE = features(in_voice(log_mel_patches(waveform, sample_rate), self._voice_M))
         distances_NK = self._squares_K - 2 * features_NE @ self._wide_KE.T
         codes: list[int] = distances_NK.argmin(axis=1).tolist()
         return codes
@@ -112,7 +121,12 @@ class MelKmeansTokenizer:
             TokenizerError: if there are fewer different patches than codes.
         """
         found = [log_mel_patches(waveform, rate).astype(np.float32) for waveform, rate in waveforms]
-        patches = np.concatenate(found) if found else np.zeros((0, mel_patches.FRAMES, mel_patches.BANDS))
+        voices = [voice_of(patches) for patches in found if is_audible(patches)]
+        voice_M = np.mean(voices, axis=0) if voices else np.full(mel_patches.BANDS, -RANGE)
+        empty = np.zeros((0, mel_patches.FRAMES, mel_patches.BANDS), dtype=np.float32)
+        patches = np.concatenate(
+            [empty, *(in_voice(patches, voice_M).astype(np.float32) for patches in found)]
+        )
         features_NE = features(patches)
         different = len(np.unique(features_NE, axis=0))
         if different < codes:
@@ -126,13 +140,13 @@ class MelKmeansTokenizer:
         patches_KPM = np.zeros((codes, *patches.shape[1:]))
         np.add.at(patches_KPM, means.labels_, patches)
         patches_KPM /= np.bincount(means.labels_, minlength=codes)[:, None, None]
-        return cls(means.cluster_centers_, patches_KPM)
+        return cls(means.cluster_centers_, patches_KPM, voice_M)
 
     def save(self, directory: str | Path) -> None:
         """Write ``config.json`` and the codebook; whoever needs it atomic gives a temporary directory."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        save_file({"centres": self._centres_KE, "patches": self._patches_KPM}, directory / CODES_FILE)
+        save_file(self._tensors(), directory / CODES_FILE)
         text = json.dumps(self._config(), indent=1, sort_keys=True)
         (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 
@@ -147,7 +161,7 @@ class MelKmeansTokenizer:
         path = Path(directory) / CODES_FILE
         try:
             tensors = load_file(path)
-            tokenizer = cls(tensors["centres"], tensors["patches"])
+            tokenizer = cls(tensors["centres"], tensors["patches"], tensors["voice"])
         except (OSError, SafetensorError, KeyError) as error:
             raise TokenizerError(f"{directory} holds no {KIND} tokenizer: {error}") from error
         expected = tokenizer._config()
@@ -158,6 +172,9 @@ class MelKmeansTokenizer:
                 "train the tokenizer again"
             )
         return tokenizer
+
+    def _tensors(self) -> dict[str, NDArray[np.float32]]:
+        return {"centres": self._centres_KE, "patches": self._patches_KPM, "voice": self._voice_M}
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -170,16 +187,43 @@ class MelKmeansTokenizer:
 
     def _compute_digest(self) -> str:
         state = hashlib.sha256(json.dumps(self._config(), sort_keys=True).encode())
-        state.update(np.ascontiguousarray(self._centres_KE).tobytes())
-        state.update(np.ascontiguousarray(self._patches_KPM).tobytes())
+        for _, tensor in sorted(self._tensors().items()):
+            state.update(np.ascontiguousarray(tensor).tobytes())
         return state.hexdigest()
+
+
+def is_audible(patches_NPM: FloatArray) -> bool:
+    """Whether the utterance was loud enough to be raised to the common level."""
+    return bool(patches_NPM.max() >= 0)
+
+
+def voice_of(patches_NPM: FloatArray) -> NDArray[np.float64]:
+    """The mean log spectrum, of shape (M,), of an utterance's frames without its pauses."""
+    frames_TM = patches_NPM.reshape(-1, patches_NPM.shape[-1]).astype(np.float64)
+    levels_T = frames_TM.mean(axis=1)
+    mean_M: NDArray[np.float64] = frames_TM[levels_T >= np.quantile(levels_T, PAUSES)].mean(axis=0)
+    return mean_M
+
+
+def in_voice(patches_NPM: FloatArray, voice_M: FloatArray) -> NDArray[np.float64]:
+    """One utterance's patches moved towards the average voice; silence stays silence."""
+    patches = patches_NPM.astype(np.float64)
+    if not is_audible(patches):
+        return patches
+    moved_NPM: NDArray[np.float64] = patches - NORMALISATION * (voice_of(patches) - voice_M)
+    moved_NPM[(patches <= -RANGE) | (moved_NPM < -RANGE)] = -RANGE
+    return moved_NPM
 
 
 def features(patches_NPM: FloatArray) -> NDArray[np.float64]:
     """What the clustering sees of log-mel patches: weighted low cosine coefficients, of shape (N, E)."""
-    bands_NPE = scipy.fft.dct(patches_NPM.astype(np.float64), axis=2, norm="ortho")[:, :, :BAND_COEFFICIENTS]
+    telephone_NPM = patches_NPM[:, :, :CLUSTERED_BANDS].astype(np.float64)
+    bands_NPE = scipy.fft.dct(telephone_NPM, axis=2, norm="ortho")[:, :, :BAND_COEFFICIENTS]
     both_NPE = scipy.fft.dct(bands_NPE, axis=1, norm="ortho")[:, :TIME_COEFFICIENTS]
     weights_PE = np.repeat(TIME_DECAY ** np.arange(TIME_COEFFICIENTS)[:, None], BAND_COEFFICIENTS, axis=1)
     weights_PE[:, 0] *= LEVEL_WEIGHT
-    weighted: NDArray[np.float64] = (both_NPE * weights_PE).reshape(len(patches_NPM), -1)
-    return weighted
+    weighted_NPE = both_NPE * weights_PE
+    flat_NE: NDArray[np.float64] = weighted_NPE.reshape(
+        len(patches_NPM), TIME_COEFFICIENTS * BAND_COEFFICIENTS
+    )
+    return flat_NE
