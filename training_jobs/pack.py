@@ -118,7 +118,7 @@ def _tokens_by_digest(lake: Lake, corpora: Sequence[str], tokenizer_digest: str)
 
 
 def _encode(
-    rows: pl.DataFrame, tokens: dict[str, list[int]], job: PackJob, tokenizer: Any
+    rows: pl.DataFrame, tokens: dict[str, list[int]], job: PackJob, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[Sample]:
     for row in tqdm(
         rows.iter_rows(named=True), total=rows.height, desc="encode", mininterval=2, unit=" rows"
@@ -126,8 +126,9 @@ def _encode(
         name = f"{row['corpus']}/{row['row_id']}"
         for marker, digest in enumerate(row["audio_digests"]):
             if digest not in tokens:
+                utterance = row["utterance_ids"][marker]
                 raise PackError(
-                    f"row {name}: utterance {row['utterance_ids'][marker]!r} (audio {digest[:16]}) has no tokens of the audio tokenizer "
+                    f"row {name}: utterance {utterance!r} (audio {digest[:16]}) has no tokens of the audio tokenizer "
                     f"{job.tokenizer_digest[:16]}; materialise audio_tokens first"
                 )
         audio = [tokens[digest] for digest in row["audio_digests"]]

@@ -9,10 +9,9 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
+from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 from validation.tasks import TASKS
 from validation.tasks import Task as Task
-
-from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 
 TableName = Literal[
     "raw_utterances",
