@@ -1,7 +1,7 @@
 """A tokenizer trained from the corpora in seconds: k-means over smoothed log-mel patches of 80 ms.
 
 Codes must say what was spoken more than who spoke, into what, and where exactly the patch was cut. So an utterance's
-mean spectrum is moved most of the way to the average voice's (cepstral mean normalisation), and the clustering sees
+mean spectrum is moved half way to the average voice's (cepstral mean normalisation), and the clustering sees
 each patch through the lowest coefficients of a cosine transform over time and over the bands that telephones carry
 too: the time course and the envelope of the spectrum, without pitch, the level weighted down. For decoding, each code
 keeps its mean log-mel patch with all bands, in the average voice.
@@ -41,6 +41,8 @@ NORMALISATION = 0.5
 PAUSES = 0.3
 # How much the level counts against the envelope, and each further coefficient over time against the one before.
 LEVEL_WEIGHT, TIME_DECAY = 0.3, 0.7
+# Up to this size the first centres are spread out by k-means++, whose cost grows with the square of the codebook.
+MOST_CAREFUL_CODES = 1024
 
 
 class MelKmeansTokenizer:
@@ -123,11 +125,8 @@ class MelKmeansTokenizer:
         found = [log_mel_patches(waveform, rate).astype(np.float32) for waveform, rate in waveforms]
         voices = [voice_of(patches) for patches in found if is_audible(patches)]
         voice_M = np.mean(voices, axis=0) if voices else np.full(mel_patches.BANDS, -RANGE)
-        empty = np.zeros((0, mel_patches.FRAMES, mel_patches.BANDS), dtype=np.float32)
-        patches = np.concatenate(
-            [empty, *(in_voice(patches, voice_M).astype(np.float32) for patches in found)]
-        )
-        features_NE = features(patches)
+        empty_NE = np.zeros((0, TIME_COEFFICIENTS * BAND_COEFFICIENTS))
+        features_NE = np.concatenate([empty_NE, *(features(in_voice(patches, voice_M)) for patches in found)])
         different = len(np.unique(features_NE, axis=0))
         if different < codes:
             raise TokenizerError(
@@ -136,9 +135,13 @@ class MelKmeansTokenizer:
             )
         # Threads would add up in an order of their own.
         with threadpool_limits(limits=1):
-            means = KMeans(codes, n_init=1, max_iter=iterations, random_state=seed).fit(features_NE)
-        patches_KPM = np.zeros((codes, *patches.shape[1:]))
-        np.add.at(patches_KPM, means.labels_, patches)
+            init = "k-means++" if codes <= MOST_CAREFUL_CODES else "random"
+            means = KMeans(codes, init=init, n_init=1, max_iter=iterations, random_state=seed)
+            means.fit(features_NE)
+        patches_KPM = np.zeros((codes, mel_patches.FRAMES, mel_patches.BANDS))
+        borders = np.cumsum([len(patches) for patches in found])[:-1]
+        for patches, labels in zip(found, np.split(means.labels_, borders), strict=True):
+            np.add.at(patches_KPM, labels, in_voice(patches, voice_M))
         patches_KPM /= np.bincount(means.labels_, minlength=codes)[:, None, None]
         return cls(means.cluster_centers_, patches_KPM, voice_M)
 
