@@ -9,8 +9,8 @@ from typing import Any
 
 from training_jobs.plots import loss_curve_markdown
 
-EDGE_SHARE = 0.05  # "first" and "last" losses are means over this share of the steps, at most EDGE_STEPS
-EDGE_STEPS = 10
+EDGE_SHARE = 0.1  # "first" and "last" losses are means over this share of the steps, at most EDGE_STEPS
+EDGE_STEPS = 50
 _PLOT_POINTS = 200
 
 

@@ -69,7 +69,8 @@ def run(job: PackJob, report: Reporter) -> None:
             f"nothing to pack: {rows.height} training rows of {job.corpora}, {len(too_long)} of them too long for "
             f"{job.sequence_length} tokens, none taken by the mixture {[item.task for item in job.mixture]}"
         )
-    packed = pack_best_fit([len(sample) for sample in drawn], job.sequence_length, rng)
+    lengths, sources = [len(sample) for sample in drawn], [sample.source for sample in drawn]
+    packed = pack_best_fit(lengths, sources, job.sequence_length, rng)
     members = [[drawn[index] for index in row] for row in packed]
     _write_arrays(job.output_dir, members, job.sequence_length, padding_id)
     plan = _plan(job, rows, tokens, members, too_long)

@@ -6,7 +6,7 @@ Shapes: T tokens of a row (``sequence_length``), R rows.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,19 +44,27 @@ def draw(count: int, ratio: float, rng: np.random.Generator) -> list[int]:
     return indices + sorted(rng.choice(count, size=drawn, replace=False).tolist())
 
 
-def pack_best_fit(lengths: Sequence[int], capacity: int, rng: np.random.Generator) -> list[list[int]]:
+def pack_best_fit(
+    lengths: Sequence[int], sources: Sequence[Hashable], capacity: int, rng: np.random.Generator
+) -> list[list[int]]:
     """Indices of the samples of each row, by best fit: a sample goes to the fullest row that still holds it.
 
     Long samples go first and in decreasing order, as in best-fit-decreasing. The short ones, which fill any gap
-    well enough, come in random order: sorted, each row would hold samples of one length only, and with them of
-    one task.
+    well enough, come in random order with the sources dealt out evenly, so that a row is a small copy of the
+    mixture: sorted by length, each row would hold one task, and the gradient would swing with it.
+
+    Args:
+        lengths: Tokens of each sample.
+        sources: Where each sample comes from: corpus and task, say.
+        capacity: Tokens of a row.
+        rng: Decides the order of the samples.
 
     Raises:
         ValueError: if a sample is longer than ``capacity``.
     """
     if lengths and max(lengths) > capacity:
         raise ValueError(f"a sample of {max(lengths)} tokens does not fit in a row of {capacity}")
-    order: list[int] = rng.permutation(len(lengths)).tolist()
+    order = _dealt_evenly(sources, rng)
     is_long = [lengths[index] > capacity * _LONG_SHARE for index in order]
     long = [index for index, flag in zip(order, is_long, strict=True) if flag]
     short = [index for index, flag in zip(order, is_long, strict=True) if not flag]
@@ -77,6 +85,18 @@ def pack_best_fit(lengths: Sequence[int], capacity: int, rng: np.random.Generato
         # Long samples would otherwise always stand first, at the positions seen most.
         rng.shuffle(members)
     return rows
+
+
+def _dealt_evenly(sources: Sequence[Hashable], rng: np.random.Generator) -> list[int]:
+    """All indices in random order, each source's spread evenly over it."""
+    by_source: dict[Hashable, list[int]] = {}
+    for index, source in enumerate(sources):
+        by_source.setdefault(source, []).append(index)
+    places: list[tuple[float, int]] = []
+    for indices in by_source.values():
+        offsets = (np.arange(len(indices)) + rng.random(len(indices))) / len(indices)
+        places += zip(offsets.tolist(), rng.permutation(indices).tolist(), strict=True)
+    return [index for _, index in sorted(places)]
 
 
 @dataclass(frozen=True)

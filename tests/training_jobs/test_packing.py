@@ -15,6 +15,10 @@ lengths = st.lists(st.integers(1, CAPACITY), min_size=1, max_size=60)
 seeds = st.integers(0, 2**32 - 1)
 
 
+def sources_of(sizes: list[int]) -> list[int]:
+    return [size % 3 for size in sizes]
+
+
 def sample(number: int, length: int) -> Sample:
     ids = np.arange(length, dtype=np.int32) + 100 * number
     return Sample(f"c/{number}", ("c", "asr"), ids, ids.copy())
@@ -22,7 +26,7 @@ def sample(number: int, length: int) -> Sample:
 
 @given(lengths, seeds)
 def test_every_sample_is_in_exactly_one_row_and_rows_hold_what_fits(sizes: list[int], seed: int) -> None:
-    rows = pack_best_fit(sizes, CAPACITY, np.random.default_rng(seed))
+    rows = pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed))
     assert sorted(index for row in rows for index in row) == list(range(len(sizes)))
     assert all(0 < sum(sizes[index] for index in row) <= CAPACITY for row in rows)
 
@@ -30,28 +34,30 @@ def test_every_sample_is_in_exactly_one_row_and_rows_hold_what_fits(sizes: list[
 @given(lengths, seeds)
 def test_no_two_rows_would_fit_into_one(sizes: list[int], seed: int) -> None:
     """What best fit promises: a row is opened only if no open one has room, so two half-empty ones never stay."""
-    rows = pack_best_fit(sizes, CAPACITY, np.random.default_rng(seed))
+    rows = pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed))
     filled = sorted(sum(sizes[index] for index in row) for row in rows)
     assert len(filled) < 2 or filled[0] + filled[1] > CAPACITY
 
 
 @given(lengths, seeds)
 def test_the_same_seed_gives_the_same_rows(sizes: list[int], seed: int) -> None:
-    first, second = (pack_best_fit(sizes, CAPACITY, np.random.default_rng(seed)) for _ in range(2))
+    first, second = (
+        pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed)) for _ in range(2)
+    )
     assert first == second
 
 
-def test_rows_mix_samples_of_different_lengths() -> None:
-    """Sorted by length, every row would hold one kind of sample, and a step would see one task."""
-    sizes = [4] * 160 + [8] * 80
-    rows = pack_best_fit(sizes, CAPACITY, np.random.default_rng(0))
-    mixed = [row for row in rows if len({sizes[index] for index in row}) == 2]
-    assert len(mixed) > 0.9 * len(rows)
+def test_every_row_is_a_small_copy_of_the_mixture() -> None:
+    """Sorted by length, each row would hold one task, and a step would see nothing of the others."""
+    sizes, sources = [4] * 120 + [8] * 60, ["asr"] * 120 + ["tts"] * 60
+    rows = pack_best_fit(sizes, sources, CAPACITY, np.random.default_rng(0))
+    shares = [sum(sources[index] == "tts" for index in row) / len(row) for row in rows[:-1]]
+    assert all(0.2 < share < 0.5 for share in shares), shares
 
 
 def test_a_sample_longer_than_a_row_is_refused() -> None:
     with pytest.raises(ValueError, match="a sample of 65 tokens does not fit in a row of 64"):
-        pack_best_fit([3, 65], CAPACITY, np.random.default_rng(0))
+        pack_best_fit([3, 65], [0, 0], CAPACITY, np.random.default_rng(0))
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=10))

@@ -74,7 +74,7 @@ def packs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start, size = int(rng.integers(0, 200)), int(rng.integers(8, 24))
         ids = (start + np.arange(size, dtype=np.int32)) % 250
         samples.append(Sample(f"c/{number}", ("c", "text"), ids, ids.copy()))
-    rows = pack_best_fit([len(sample) for sample in samples], LENGTH, rng)
+    rows = pack_best_fit([len(sample) for sample in samples], [0] * len(samples), LENGTH, rng)
     packed = [fill_row([samples[index] for index in row], LENGTH, 0) for row in rows]
     for name, arrays in zip(
         ARRAYS,
