@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not on the PATH; name another with PYTHON=…" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,sample]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev,sample]"
 	@touch $@
 
 demo: install ## From spoken samples to a registered model, in one command
@@ -61,6 +61,6 @@ clean: ## Remove the state of local runs and all caches; .venv stays
 
 # UV_FIND_LINKS would put a local version tag on torch; uv.lock would hold URLs.
 lock: install ## Write constraints.txt anew (UPGRADE=--upgrade for newest versions)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	@env -u UV_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --all-extras -o constraints.txt --quiet \
 	    --no-header --no-annotate --universal --python-version 3.11 $(UPGRADE)
