@@ -9,7 +9,7 @@ from assets.per_corpus import run_step, totals
 from assets.programs import Pipes, launch
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
-from training_jobs.jobs import TokenizeJob, write_job
+from training_jobs.jobs import TokenizeJob
 from training_jobs.launch import program_command
 from validation.schemas import TableName
 from validation.steps import StepOutcome
@@ -53,12 +53,14 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
             job = TokenizeJob(
                 lake=workspace.lake_root, tokenizer_dir=tokenizer_dir, corpora=stale, output_dir=directory
             )
-            log = directory / "log.txt"
             launch(
                 context,
                 pipes,
-                program_command("tokenize_audio", write_job(job, directory / "job.json"), log),
-                log,
+                directory,
+                job,
+                lambda file, log: program_command(
+                    "tokenize_audio", file, log, quiet=workspace.quiet_programs
+                ),
             )
 
         def outcome(corpus: str) -> StepOutcome:

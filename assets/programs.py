@@ -18,14 +18,23 @@ METADATA_FILE = "metadata.json"
 _TAIL_LINES = 40
 
 
+MakeCommand = Callable[[Path, Path], list[str]]  # from the job's file and the log's file to the command
+
+
 def launch(
-    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, command: list[str], log: Path
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    directory: Path,
+    job: Strict,
+    make_command: MakeCommand,
 ) -> None:
-    """Run ``command`` to its end, its output in the run's log and in ``log``.
+    """Write ``job`` into its output ``directory`` and run its program there to the end.
 
     Raises:
         dagster.Failure: with the program's own last lines.
     """
+    log = directory / "log.txt"
+    command = make_command(write_job(job, directory / "job.json"), log)
     context.log.debug(f"starting {' '.join(command)}")
     try:
         pipes.run(context=context, command=command)
@@ -50,13 +59,13 @@ def materialize_by_program(
     pipes: dg.PipesSubprocessClient,
     outputs: Outputs,
     inputs: str,
-    make_command: Callable[[Path, Path], list[str]],
+    make_command: MakeCommand,
     make_job: Callable[[Path], Strict],
 ) -> dict[str, Any]:
     """Let a program make the asset's output from ``inputs``, unless that very output is there already.
 
     Args:
-        make_command: from the job's file and the log's file to the command.
+        make_command: as in :func:`launch`.
         make_job: from the output directory to the job.
 
     Returns:
@@ -66,9 +75,7 @@ def materialize_by_program(
     directory = outputs.directory(asset, inputs)
     recomputed = not outputs.is_done(asset, inputs)
     if recomputed:
-        job_file = write_job(make_job(directory), directory / "job.json")
-        log = directory / "log.txt"
-        launch(context, pipes, make_command(job_file, log), log)
+        launch(context, pipes, directory, make_job(directory), make_command)
         if not outputs.is_done(asset, inputs):
             raise dg.Failure(
                 description=f"{asset}: its program ended without writing a result in {directory}"

@@ -9,7 +9,7 @@ from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, launch, read_metadata
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
-from training_jobs.jobs import PackJob, write_job
+from training_jobs.jobs import PackJob
 from training_jobs.launch import program_command
 from training_jobs.spec import STAGES, Stage, StageSpec
 
@@ -70,9 +70,12 @@ def build() -> dg.AssetsDefinition:
                     seed=spec.seed,
                     output_dir=directory,
                 )
-                log = directory / "log.txt"
                 launch(
-                    context, pipes, program_command("pack", write_job(job, directory / "job.json"), log), log
+                    context,
+                    pipes,
+                    directory,
+                    job,
+                    lambda file, log: program_command("pack", file, log, quiet=workspace.quiet_programs),
                 )
             outputs.publish("stage_packs", inputs, pointer=pack_pointer(stage))
             metadata |= {f"{stage}: {key}": value for key, value in read_metadata(directory).items()}
