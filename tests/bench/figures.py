@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from training_jobs.hardware import describe_hardware, load_average
-
 
 def show(name: str, note: str, rows: Sequence[dict[str, Any]]) -> None:
     """Print the rows (the same keys in each) and, last, everything as one line of JSON."""
+    # Imports torch, which the worker processes of a benchmark would import again.
+    from training_jobs.hardware import describe_hardware, load_average
+
     console = Console()
     table = Table(title=name, caption=note)
     for index, column in enumerate(rows[0]):
