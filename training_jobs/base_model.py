@@ -17,12 +17,13 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from models import extend_model, extend_text_tokenizer, make_byte_tokenizer, save_model
 from training_jobs.jobs import BaseModelJob, write_result
 from training_jobs.profile import TinyBackbone, base_model_directory
-from training_jobs.program import program_main
+from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 
 
 def main() -> None:
     """``python -m training_jobs.base_model JOB.json``."""
+    quiet_transformers()
     program_main(BaseModelJob, run)
 
 

@@ -7,6 +7,7 @@ MASTER_ADDR, MASTER_PORT.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,11 +70,16 @@ def joined(spec: StageSpec) -> Iterator[World]:
         raise ConfigurationError(
             f"{missing} not set: start this program through torchrun (training_jobs.launch)"
         )
+    has_gpu = torch.cuda.is_available()
+    if not has_gpu:
+        # DeepSpeed would find it out by itself, and warn.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    # DeepSpeed calls what torch has renamed.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     import deepspeed
     import deepspeed.comm
     import deepspeed.ops
 
-    has_gpu = torch.cuda.is_available()
     local_rank, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     if has_gpu:
         torch.cuda.set_device(local_rank)

@@ -22,7 +22,7 @@ from training_jobs.jobs import PackJob, write_result
 from training_jobs.packing import Sample, draw, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, PLAN_FILE, write_plan
 from training_jobs.profile import MixtureItem
-from training_jobs.program import program_main
+from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row, vocabulary_of
 from training_jobs.spec import ConfigurationError
@@ -41,6 +41,7 @@ class PackError(ValueError):
 
 def main() -> None:
     """``python -m training_jobs.pack JOB.json``."""
+    quiet_transformers()
     program_main(PackJob, run)
 
 

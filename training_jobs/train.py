@@ -29,7 +29,7 @@ from training_jobs.distributed import World, joined
 from training_jobs.history import History, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.optimizer import parameter_groups, set_learning_rate
-from training_jobs.program import program_main
+from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec
 from training_jobs.supervisor import die_with_parent
@@ -54,6 +54,7 @@ def main() -> None:
     """``torchrun --module training_jobs.train JOB.json``."""
     # When torchrun is killed, no worker trains on.
     die_with_parent(signal.SIGKILL)
+    quiet_transformers()
     program_main(TrainJob, run)
 
 
