@@ -105,7 +105,7 @@ def main() -> None:
     if options.write:
         path.write_text(wanted, encoding="utf-8")
     elif readme != wanted:
-        sys.exit("README.md: its file tree is not that of the tracked files; run with --write")
+        sys.exit("README.md: its file tree is out of date: python tests/guards/readme_tree.py --write")
 
 
 if __name__ == "__main__":
