@@ -21,7 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 WINDOWED = "windowed"
 # A window has at least this many tokens (where one sample has not more): smaller ones cost more calls than they save.
-_LEAST_TOKENS = 256
+_LEAST_TOKENS = 128
 _LEAST_SHARE = 1 / 16
 
 

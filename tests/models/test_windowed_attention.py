@@ -26,8 +26,8 @@ def test_windows_cover_the_row_and_cut_no_sample(lengths: list[int]) -> None:
     assert [window.start for window in windows] == [0, *[window.end for window in windows[:-1]]]
     assert windows[-1].end == sum(lengths)
     assert {window.start for window in windows} <= set(starts)
-    assert all(window.end - window.start <= max(256, *lengths) for window in windows)
-    assert len(windows) <= 2 * sum(lengths) / 256 + 1
+    assert all(window.end - window.start <= max(128, *lengths) for window in windows)
+    assert len(windows) <= 2 * sum(lengths) / 128 + 1
 
 
 @pytest.mark.parametrize("lengths", [[(40,), (40,)], [(9, 3, 1, 20, 7), (5, 5, 30)], [(1,) * 40, (38, 2)]])
