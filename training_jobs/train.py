@@ -11,11 +11,8 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
@@ -32,6 +29,7 @@ from training_jobs.optimizer import parameter_groups, set_learning_rate
 from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec
+from training_jobs.stopping import StopRequest, stop_on_sigterm
 from training_jobs.supervisor import die_with_parent
 from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.trainable import check_trainable, expected_trainable, set_trainable
@@ -65,7 +63,7 @@ def run(job: TrainJob, report: Reporter) -> None:
         DivergedError: if the loss or the gradient is not finite.
         training_jobs.trainable.TrainableError: if other parameters than the spec's would be trained.
     """
-    with joined(job.spec) as world, _stop_on_sigterm() as stop:
+    with joined(job.spec) as world, stop_on_sigterm() as stop:
         if world.rank == 0:
             (job.output_dir / RESULT_FILE).unlink(missing_ok=True)
         stage = _prepare(job, world, report)
@@ -103,27 +101,6 @@ class Stage:
     def spec(self) -> StageSpec:
         """The stage's hyper-parameters."""
         return self.job.spec
-
-
-class StopRequest:
-    """Whether this process was asked to stop."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    def set(self, signum: int, frame: FrameType | None) -> None:
-        """A signal handler."""
-        self.is_set = True
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[StopRequest]:
-    stop = StopRequest()
-    previous = signal.signal(signal.SIGTERM, stop.set)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:

@@ -23,9 +23,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import load_model
+from models import load_model, save_model
 from training_jobs import base_model, train
-from training_jobs.checkpoints import fault_of
 from training_jobs.history import History
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result, write_job
 from training_jobs.launch import train_command
@@ -240,20 +239,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert len(losses(tmp_path)) == SPEC.steps
 
 
-def test_a_checkpoint_of_other_hyper_parameters_or_with_a_changed_byte_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / "weights.pt").write_bytes(b"abc")
-    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    files = {"weights.pt": {"bytes": 3, "sha256": digest}}
-    state = {"steps_done": 1, "fingerprint": "one", "files": files, "history": []}
-    (tmp_path / "state.json").write_text(json.dumps(state))
-    assert fault_of(tmp_path, "one") is None
-    assert "other hyper-parameters" in str(fault_of(tmp_path, "two"))
-    (tmp_path / "weights.pt").write_bytes(b"abd")
-    assert "has changed" in str(fault_of(tmp_path, "one"))
-    (tmp_path / "state.json").write_text('{"steps')
-    assert "cannot be read" in str(fault_of(tmp_path, "one"))
-
-
 @pytest.mark.usefixtures("one_rank")
 def test_a_loss_that_is_no_number_stops_the_stage_with_step_and_samples(
     tmp_path: Path, base_dir: Path, packs_dir: Path, store: Tracking
@@ -262,8 +247,6 @@ def test_a_loss_that_is_no_number_stops_the_stage_with_step_and_samples(
     with torch.no_grad():
         model.lm_head.weight[7] = float("nan")
     poisoned = tmp_path / "poisoned"
-    from models import save_model
-
     save_model(model, poisoned)
     with pytest.raises(
         train.DivergedError, match=r"sft: loss is nan at step 0; rank 0 had the samples c/\d+"
