@@ -112,12 +112,10 @@ def test_a_token_takes_less_time_in_boost_than_in_vanilla(make_model: Any) -> No
         max_position_embeddings=256,
     )
 
-    def cheapest(schedule: list[int]) -> float:
-        seconds = []
-        for _ in range(5):
-            start = time.process_time()  # of this process alone, whoever else is busy
+    seconds: dict[tuple[int, ...], list[float]] = {(1, 0): [], (1, 3): []}
+    for _ in range(8):  # in turn, so that a busy machine hits both
+        for schedule, times in seconds.items():
+            start = time.process_time()
             generate(model, list(range(20)), schedule, 60)
-            seconds.append(time.process_time() - start)
-        return min(seconds)
-
-    assert cheapest([1, 3]) < 0.8 * cheapest([1, 0])
+            times.append(time.process_time() - start)
+    assert min(seconds[1, 3]) < 0.9 * min(seconds[1, 0])
