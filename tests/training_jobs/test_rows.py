@@ -82,7 +82,7 @@ def test_markers_and_audios_must_match(tokenizer: PreTrainedTokenizerFast) -> No
 
 
 def test_an_unknown_role_is_refused_with_the_allowed_ones(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(RowError, match="message 0 has the role 'tool'; allowed are .*'assistant'"):
+    with pytest.raises(RowError, match=r"message 0 has the role 'tool'; allowed are .*'assistant'"):
         encode_row([{"role": "tool", "content": "x"}], [], tokenizer, BOOST)
 
 

@@ -167,7 +167,8 @@ def test_the_last_lines_are_the_workers_and_not_torchruns_report_on_them(tmp_pat
     report = (
         "E1122 21:00:00.000000 1 torch/distributed/elastic/multiprocessing/api.py:900] failed (exitcode: 1)"
     )
-    code = f"import sys\nprint('loss is nan at step 7', file=sys.stderr)\nprint({report!r}, file=sys.stderr)\nsys.exit(1)"
+    said = ["loss is nan at step 7", report]
+    code = f"import sys\nfor line in {said!r}: print(line, file=sys.stderr)\nsys.exit(1)"
     argv = supervisor_argv(program=[sys.executable, "-c", code])
     answer = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert answer.stderr.splitlines()[-1] == "loss is nan at step 7"
