@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From raw speech corpora to a registered, benchmarked speech language model.",
 )
-_console = Console(highlight=False)
+# Where there is no terminal to ask (a file, a CI log), tables get the width they want.
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
 
 HomeOption = Annotated[

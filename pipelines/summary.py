@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +20,8 @@ from training_jobs.jobs import read_result
 from training_jobs.spec import STAGES
 from validation.lake import Lake
 from validation.schemas import OUTCOMES
+
+_MODES = ("vanilla", "balance", "boost", "turbo")
 
 
 def print_summary(console: Console, home: Path, settings: Settings, report: RunReport) -> None:
@@ -34,14 +38,12 @@ def print_summary(console: Console, home: Path, settings: Settings, report: RunR
         console.print(line)
     console.print()
     for line in closing_lines(home, report):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def corpora_table(lake: Lake, corpora: list[str]) -> Table:
     """Rows by outcome, hours and tokens per corpus."""
-    table = _table(
-        "Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "audio tokens", "training rows", "held out"]
-    )
+    table = _table("Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "tokens", "train", "held out"])
     ledger, tokens = lake.read_table("ledger"), lake.read_table("audio_tokens")
     accepted, rows = lake.read_table("accepted_utterances"), lake.read_table("training_rows")
     for corpus in corpora:
@@ -105,17 +107,17 @@ def stages_table(outputs: Outputs) -> Table:
 def scores_table(result: dict[str, Any]) -> Table:
     """Held-out figures, the modes side by side."""
     overall: dict[str, dict[str, float]] = result["overall"]
-    modes = list(overall)
-    table = _table("Held-out rows", ["figure"], [f"{mode} decoding" for mode in modes])
+    modes = _in_order(overall)
+    table = _table("Held-out rows, by decode mode", ["figure"], modes)
     names = {
-        "asr_known_wer": "speech recognition, known voices: word error rate",
+        "asr_known_wer": "ASR, known voices: word error rate",
         "asr_known_cer": "  character error rate",
         "asr_known_exact": "  exact match",
-        "asr_unseen_wer": "speech recognition, unseen voices: word error rate",
+        "asr_unseen_wer": "ASR, unseen voices: word error rate",
         "asr_unseen_cer": "  character error rate",
         "asr_unseen_exact": "  exact match",
-        "sqa_exact": "spoken question answering: exact match",
-        "tts_wer": "speech synthesis, read back: word error rate",
+        "sqa_exact": "spoken QA: exact match",
+        "tts_wer": "TTS, read back: word error rate",
         "tts_exact": "  exact match",
     }
     for key, name in names.items():
@@ -133,15 +135,16 @@ def latency_table(result: dict[str, Any]) -> Table:
     table = _table(
         prompt,
         ["mode"],
-        ["first audio chunk p50", "p95", "tokens/s p50", "over Vanilla", "real-time factor"],
+        ["first chunk p50", "p95", "tokens/s", "x Vanilla", "real-time factor"],
     )
-    for mode, figures in result["modes"].items():
+    for mode in _in_order(result["modes"]):
+        figures = result["modes"][mode]
         table.add_row(
             mode,
             f"{figures['first_chunk_ms_p50']:.1f} ms",
             f"{figures['first_chunk_ms_p95']:.1f} ms",
             f"{figures['tokens_per_second_p50']:,.0f}",
-            f"{figures['speedup']:.2f} x",
+            f"{figures['speedup']:.2f}",
             f"{figures['real_time_factor']:.3f}",
         )
     return table
@@ -177,6 +180,11 @@ def closing_lines(home: Path, report: RunReport) -> list[str]:
     ]
 
 
+def _in_order(modes: Mapping[str, Any]) -> list[str]:
+    """From no speculation to most; modes that this code does not know come last."""
+    return sorted(modes, key=lambda mode: (_MODES.index(mode) if mode in _MODES else len(_MODES), mode))
+
+
 def _result(outputs: Outputs, asset: str) -> dict[str, Any]:
     result = read_result(outputs.present(asset).path)
     assert result is not None, asset
@@ -184,9 +192,9 @@ def _result(outputs: Outputs, asset: str) -> dict[str, Any]:
 
 
 def _table(title: str, left: list[str], right: list[str], last: list[str] | None = None) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for name in left:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in right:
         table.add_column(name, justify="right")
     for name in last or []:
