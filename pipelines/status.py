@@ -29,26 +29,31 @@ def collect(
 def _asset(instance: dg.DagsterInstance, graph: Any, key: dg.AssetKey) -> dict[str, Any]:
     event = instance.get_latest_materialization_event(key)
     checks = {
-        check.name: _passed(instance, check)
+        check.name: _evaluation(instance, check)
         for check in sorted(graph.get_check_keys_for_assets({key}), key=lambda check: check.name)
     }
-    failing = [name for name, passed in checks.items() if passed is False]
+    failed = [found for found in checks.values() if found is not None and not found.passed]
+    if event is None:
+        health = "never"
+    elif any(found.severity == dg.AssetCheckSeverity.ERROR for found in failed):
+        health = "failing"
+    else:
+        health = "warning" if failed else "healthy"
     return {
         "asset": key.to_user_string(),
         "last_materialized": None
         if event is None
         else datetime.fromtimestamp(event.timestamp, UTC).isoformat(),
         "run_id": None if event is None else event.run_id,
-        "checks": checks,
-        "health": "never" if event is None else "failing" if failing else "healthy",
+        "checks": {name: None if found is None else found.passed for name, found in checks.items()},
+        "health": health,
     }
 
 
-def _passed(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> bool | None:
-    """Whether the check's last execution passed; ``None`` where it has never run to its end."""
+def _evaluation(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The check's last evaluation; ``None`` where it has never run to its end."""
     latest = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
-    evaluation = latest[0].evaluation if latest else None
-    return None if evaluation is None else evaluation.passed
+    return latest[0].evaluation if latest else None
 
 
 def registry(workspace: Workspace) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def as_table(status: dict[str, Any]) -> Table:
         table.add_column(column)
     for asset in status["assets"]:
         failing = [name for name, passed in asset["checks"].items() if passed is False]
-        style = {"healthy": "green", "failing": "red", "never": "dim"}[asset["health"]]
+        style = {"healthy": "green", "warning": "yellow", "failing": "red", "never": "dim"}[asset["health"]]
         when = (asset["last_materialized"] or "never").split(".")[0].replace("T", " ")
         table.add_row(asset["asset"], when, f"[{style}]{asset['health']}[/{style}]", ", ".join(failing))
     return table
