@@ -133,10 +133,11 @@ def test_the_registry_page_shows_version_and_alias(page: Page, servers: Servers)
 
 def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
     page.goto(f"{servers.dagster}/automation")
-    page.get_by_text("nightly_retraining").first.wait_for()
-    row = page.get_by_role("row").filter(has_text="nightly_retraining")
-    switch = (row if row.count() else page).locator("input[type=checkbox], [role=switch]").last
-    switch.click(force=True)
+    row = page.locator("[data-index]").filter(has_text="nightly_retraining")
+    switch = row.locator("input[type=checkbox]").nth(1)  # the first one selects the row
+    switch.wait_for(state="attached")
+    # The input itself has no size: a picture of a switch is drawn over it.
+    switch.evaluate("switch => switch.click()")
     query = (
         '{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: '
     )
