@@ -129,12 +129,14 @@ def up(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
     """Start the Dagster UI with its daemon and the MLflow UI on 127.0.0.1; Ctrl-C stops all of it."""
+    from pipelines.recovery import release_dead_runs
     from pipelines.run import open_instance
     from pipelines.up import HOST, ServerError, environment, prepare_stores, run_until_interrupted, servers
 
     place = (home or default_home()).resolve()
     prepare_home(place)
-    open_instance(place).dispose()
+    with open_instance(place) as instance:
+        release_dead_runs(instance)
     prepare_stores(place)
 
     def ready() -> None:

@@ -16,6 +16,7 @@ from assets.workspace import Workspace
 from pipelines.console import RunProgress
 from pipelines.definitions import build_definitions
 from pipelines.jobs import EVERYTHING, all_corpora
+from pipelines.recovery import PROCESS_TAG, own_process, release_dead_runs
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
 from training_jobs.profile import base_model_directory, load_profile
 from training_jobs.spec import STAGES, ProfileName, load_stage
@@ -79,12 +80,14 @@ def run_everything(home: Path, settings: Settings, console: Console) -> RunRepor
     run_id = str(uuid.uuid4())
     progress = RunProgress(console, steps=len(job.nodes))
     with open_instance(home) as instance:
+        for dead in release_dead_runs(instance):
+            console.print(f"run {dead} was killed before it ended; what it finished is kept", style="yellow")
         instance.watch_event_logs(run_id, None, progress)
         result = job.execute_in_process(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             instance=instance,
             run_id=run_id,
-            tags=all_corpora(workspace.corpus_names),
+            tags={**all_corpora(workspace.corpus_names), PROCESS_TAG: own_process()},
             raise_on_error=False,
         )
         failure = None if result.success else _failure(result)
