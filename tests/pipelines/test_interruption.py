@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 _DEADLINE_S = 240.0
+STAGE = "training/debug/multi_mctp"  # whose second half takes seconds: time to be hit in
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -40,30 +41,39 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_stopped_in_training_leaves_nothing_running_and_goes_on(
-    pipeline: Pipeline, tmp_path: Path, number: signal.Signals
-) -> None:
-    home = tmp_path / "home"
+def stop_in_training(pipeline: Pipeline, home: Path, number: signal.Signals) -> list[str]:
+    """Start a run, signal it once ``STAGE`` has a checkpoint, wait for its programs' end; its command."""
     command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(pipeline.corpora)]
     command += ["--profile", "debug", "--home", str(home)]
-    with (tmp_path / "first.log").open("wb") as log:
+    log = home.with_name("first.log")
+    with log.open("wb") as stream:
         # A group of its own, so that the signal goes to this process only, as from a task manager.
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        training = home / "training" / "debug" / "text_audio_alignment"
-        wait_for(
-            lambda: child.poll() is not None or any(training.glob("*/checkpoints/*")), "a first checkpoint"
-        )
-        assert child.poll() is None, (tmp_path / "first.log").read_text()
+        child = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        checkpoints = f"{STAGE}/*/checkpoints/step-*"
+        wait_for(lambda: child.poll() is not None or any(home.glob(checkpoints)), "a first checkpoint")
+        assert child.poll() is None, log.read_text()
         assert len(processes_of(home)) >= 3  # the run, its supervisor, torchrun and its ranks
         os.kill(child.pid, number)
         assert child.wait(timeout=_DEADLINE_S) != 0
     wait_for(lambda: not processes_of(home), "the programs to end")
+    return command
 
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+
+def test_an_interrupted_run_leaves_nothing_running(pipeline: Pipeline, tmp_path: Path) -> None:
+    stop_in_training(pipeline, tmp_path / "home", signal.SIGINT)
+
+
+def test_a_killed_run_leaves_nothing_running_and_the_next_one_goes_on(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    again = subprocess.run(
+        stop_in_training(pipeline, home, signal.SIGKILL), capture_output=True, text=True, check=False
+    )
     assert again.returncode == 0, f"{again.stdout}\n{again.stderr}"
-    result = json.loads(next(training.glob("*/result.json")).read_text(encoding="utf-8"))
+    assert "was killed before it ended" in again.stdout
+    result = json.loads(next(home.glob(f"{STAGE}/*/result.json")).read_text(encoding="utf-8"))
     assert result["resumed_from"], "the stage began anew instead of from its checkpoint"
-    undisturbed = pipeline.home / "training" / "debug" / "text_audio_alignment"
-    expected = json.loads(next(undisturbed.glob("*/result.json")).read_text(encoding="utf-8"))
+    undisturbed = next(pipeline.home.glob(f"{STAGE}/*/result.json"))
+    expected = json.loads(undisturbed.read_text(encoding="utf-8"))
     assert result["last_loss"] == pytest.approx(expected["last_loss"], abs=1e-4)
