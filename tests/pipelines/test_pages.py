@@ -137,7 +137,7 @@ def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
     switch = row.locator("input[type=checkbox]").nth(1)  # the first one selects the row
     switch.wait_for(state="attached")
     # The input itself has no size: a picture of a switch is drawn over it.
-    switch.evaluate("switch => switch.click()")
+    switch.evaluate("input => input.click()")
     query = (
         '{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: '
     )
