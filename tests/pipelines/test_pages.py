@@ -132,12 +132,17 @@ def test_the_registry_page_shows_version_and_alias(page: Page, servers: Servers)
 
 
 def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
+    from playwright.sync_api import expect
+
     page.goto(f"{servers.dagster}/automation")
     row = page.locator("[data-index]").filter(has_text="nightly_retraining")
     switch = row.locator("input[type=checkbox]").nth(1)  # the first one selects the row
-    switch.wait_for(state="attached")
+    # Until the page knows the schedule's state, its switch is there, and deaf.
+    expect(switch).to_be_enabled(timeout=60_000)
+    expect(switch).not_to_be_checked()
     # The input itself has no size: a picture of a switch is drawn over it.
     switch.evaluate("input => input.click()")
+    expect(switch).to_be_checked(timeout=60_000)
     query = (
         '{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: '
     )
