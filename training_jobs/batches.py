@@ -29,7 +29,7 @@ class Batch:
 
 
 class PackedRows:
-    """A finished pack, read through memory maps.
+    """A finished pack of ``count`` rows, read through memory maps.
 
     Args:
         packs_dir: Where program ``pack`` wrote.
@@ -44,7 +44,7 @@ class PackedRows:
     ) -> None:
         self.plan = read_plan(packs_dir)
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
-        self._count = len(self._arrays[0])
+        self.count = len(self._arrays[0])
         self._seed = seed
         self._world_size = world_size
         self._micro_batch = micro_batch
@@ -53,12 +53,15 @@ class PackedRows:
     def rows_of(self, step: int, rank: int, micro_step: int) -> tuple[int, ...]:
         """Numbers of the packed rows of one micro batch; every row is seen once before any is seen again."""
         first = ((step * self._accumulation + micro_step) * self._world_size + rank) * self._micro_batch
-        places = [divmod(first + offset, self._count) for offset in range(self._micro_batch)]
-        return tuple(int(_order(self._count, self._seed, epoch)[place]) for epoch, place in places)
+        places = [divmod(first + offset, self.count) for offset in range(self._micro_batch)]
+        return tuple(int(_order(self.count, self._seed, epoch)[place]) for epoch, place in places)
 
     def batch(self, step: int, rank: int, micro_step: int) -> Batch:
         """The micro batch itself."""
-        rows = self.rows_of(step, rank, micro_step)
+        return self.read(self.rows_of(step, rank, micro_step))
+
+    def read(self, rows: tuple[int, ...]) -> Batch:
+        """A batch of the packed rows of these numbers."""
         input_ids_BT, labels_BT, position_ids_BT = (
             torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays
         )

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from training_jobs.plots import loss_curve_markdown
 
-EDGE_SHARE = 0.1  # "first" and "last" losses are means over this share of the steps, at most EDGE_STEPS
-EDGE_STEPS = 50
 _PLOT_POINTS = 200
 
 
 @dataclass(frozen=True)
-class StepRecord:
-    """One optimizer step, means over all ranks and micro batches.
+class Losses:
+    """Cross entropies in nats per labelled token; ``backbone_loss`` is ``None`` where the head is frozen."""
 
-    Losses are cross entropies in nats per labelled token; ``backbone_loss`` is ``None`` where the head is frozen.
-    """
+    loss: float
+    backbone_loss: float | None
+    module_losses: list[float]
+
+    def to_list(self) -> list[float]:
+        """All of them in a row: loss, backbone (where there is one), modules."""
+        backbone = [] if self.backbone_loss is None else [self.backbone_loss]
+        return [self.loss, *backbone, *self.module_losses]
+
+    @classmethod
+    def from_list(cls, values: Sequence[float], has_backbone: bool) -> Losses:
+        """The reverse of :meth:`to_list`."""
+        return cls(values[0], values[1] if has_backbone else None, list(values[1 + has_backbone :]))
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimizer step, means over all ranks and micro batches; the losses are those of :class:`Losses`."""
 
     step: int
     loss: float
@@ -45,36 +58,45 @@ class StepRecord:
 
 @dataclass
 class History:
-    """All steps so far; kept in the checkpoints, so that a resumed stage has its whole curve."""
+    """All steps so far; kept in the checkpoints, so that a resumed stage has its whole curve.
+
+    ``before`` and ``after`` are the losses over the same rows (:mod:`training_jobs.probe`) at both ends.
+    """
 
     steps: list[StepRecord] = field(default_factory=list)
+    before: Losses | None = None
+    after: Losses | None = None
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return [asdict(record) for record in self.steps]
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Sequence[dict[str, Any]]) -> History:
+    def from_json(cls, value: dict[str, Any]) -> History:
         """The reverse of :meth:`to_json`."""
-        return cls([StepRecord(**value) for value in values])
+        steps = [StepRecord(**record) for record in value["steps"]]
+        before, after = (
+            Losses(**value[end]) if value[end] is not None else None for end in ("before", "after")
+        )
+        return cls(steps, before, after)
 
     def figures(self) -> dict[str, Any]:
-        """First and last losses, tokens, seconds and speed, for ``result.json``."""
+        """First and last losses, tokens, seconds and speed of a finished stage, for ``result.json``."""
+        assert self.before is not None and self.after is not None
         tokens = sum(record.tokens for record in self.steps)
         seconds = sum(record.seconds for record in self.steps)
-        first, last = self._edges()
         figures: dict[str, Any] = {
-            "first_loss": _mean(first, lambda record: record.loss),
-            "last_loss": _mean(last, lambda record: record.loss),
+            "first_loss": round(self.before.loss, 5),
+            "last_loss": round(self.after.loss, 5),
             "tokens": tokens,
             "training_seconds": round(seconds, 2),
             "tokens_per_s": round(tokens / seconds, 1),
-            "module_losses_first": _module_means(first),
-            "module_losses_last": _module_means(last),
+            "module_losses_first": [round(loss, 5) for loss in self.before.module_losses],
+            "module_losses_last": [round(loss, 5) for loss in self.after.module_losses],
         }
-        if first[0].backbone_loss is not None:
-            figures["backbone_loss_first"] = _mean(first, lambda record: record.backbone_loss or 0.0)
-            figures["backbone_loss_last"] = _mean(last, lambda record: record.backbone_loss or 0.0)
+        if self.before.backbone_loss is not None and self.after.backbone_loss is not None:
+            figures["backbone_loss_first"] = round(self.before.backbone_loss, 5)
+            figures["backbone_loss_last"] = round(self.after.backbone_loss, 5)
         return figures
 
     def plot_markdown(self, title: str) -> str:
@@ -89,10 +111,6 @@ class History:
         by_module = zip(*(_module_means(group) for group in groups), strict=True)
         curves |= {f"module {index}": list(losses) for index, losses in enumerate(by_module)}
         return loss_curve_markdown(title, [group[-1].step for group in groups], curves)
-
-    def _edges(self) -> tuple[list[StepRecord], list[StepRecord]]:
-        count = max(1, min(EDGE_STEPS, math.ceil(len(self.steps) * EDGE_SHARE)))
-        return self.steps[:count], self.steps[-count:]
 
 
 def _mean(records: Sequence[StepRecord], value: Callable[[StepRecord], float]) -> float:

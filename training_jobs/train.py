@@ -11,9 +11,9 @@ import math
 import shutil
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -23,9 +23,10 @@ from training_jobs.batches import Batch, PackedRows
 from training_jobs.checkpoints import Checkpoints
 from training_jobs.deepspeed_config import deepspeed_config
 from training_jobs.distributed import World, joined
-from training_jobs.history import History, StepRecord
+from training_jobs.history import History, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.optimizer import parameter_groups, set_learning_rate
+from training_jobs.probe import losses_of, probe_losses
 from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec
@@ -34,9 +35,6 @@ from training_jobs.supervisor import die_with_parent
 from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.trainable import check_trainable, expected_trainable, set_trainable
 from validation.digests import digest_value
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 HISTORY_FILE = "history.json"
 METRIC_POINTS = 100
@@ -158,6 +156,8 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     spec, history = stage.spec, stage.history
     saves = {round(spec.steps * (number + 1) / spec.checkpoints) for number in range(spec.checkpoints)}
     points, lines = max(1, spec.steps // METRIC_POINTS), max(1, spec.steps // LOG_LINES)
+    if history.before is None:
+        history.before = _probe(stage, tracked)
     for step in range(len(history.steps), spec.steps):
         record, must_stop = _step(stage, step, stop)
         history.steps.append(record)
@@ -171,6 +171,17 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
         if must_stop:
             stage.report.log(f"{spec.stage}: asked to stop; saved after step {done} of {spec.steps}")
             raise SystemExit(_STOPPED_CODE)
+    history.after = _probe(stage, tracked)
+
+
+def _probe(stage: Stage, tracked: TrackedRun | None) -> Losses:
+    losses, step = probe_losses(stage.engine, stage.rows, stage.world), len(stage.history.steps)
+    if step and not math.isfinite(losses.loss):
+        raise DivergedError(f"{stage.spec.stage}: loss is {losses.loss} after the last of {step} steps")
+    stage.report.log(f"{stage.spec.stage}: loss over the probe's rows after {step} steps: {losses.loss:.3f}")
+    if tracked is not None:
+        tracked.metrics({"probe_loss": losses.loss}, step)
+    return losses
 
 
 def _step(stage: Stage, step: int, stop: StopRequest) -> tuple[StepRecord, bool]:
@@ -191,7 +202,7 @@ def _step(stage: Stage, step: int, stop: StopRequest) -> tuple[StepRecord, bool]
         )
         engine.backward(output.loss)
         has_backbone = output.backbone_loss is not None
-        losses = _losses(output)
+        losses = losses_of(output).to_list()
         sums = [total + loss for total, loss in zip(sums, losses, strict=True)] if sums else losses
         tokens += batch.tokens
         if micro + 1 == spec.gradient_accumulation:
@@ -206,26 +217,13 @@ def _step(stage: Stage, step: int, stop: StopRequest) -> tuple[StepRecord, bool]
         raise DivergedError(_diverged("gradient norm", step, grad_norm, stage, batches))
     record = StepRecord(
         step=step,
-        loss=measured[0],
-        backbone_loss=measured[1] if has_backbone else None,
-        module_losses=measured[1 + has_backbone :],
+        **asdict(Losses.from_list(measured, has_backbone)),
         learning_rate=learning_rate,
         grad_norm=grad_norm,
         tokens=round(all_tokens * world.size),
         seconds=time.monotonic() - started,
     )
     return record, stopping > 0
-
-
-def _losses(output: Any) -> list[float]:
-    parts: list[Tensor] = [output.loss]
-    parts += [output.backbone_loss] if output.backbone_loss is not None else []
-    parts += output.module_losses
-    # Read from the device together: each read waits for it.
-    import torch
-
-    values: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
-    return values
 
 
 def _diverged(what: str, step: int, value: float, stage: Stage, batches: list[Batch]) -> str:
