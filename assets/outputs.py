@@ -7,15 +7,16 @@ which of them is the present one. A run killed half-way finds its own directory 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training_jobs.jobs import read_result
+from validation.atomic import write_text
 from validation.digests import digest_value
+from validation.errors import UserError
 
 
-class MissingOutputError(ValueError):
+class MissingOutputError(UserError):
     """An asset is needed that has never been materialised."""
 
 
@@ -52,11 +53,7 @@ class Outputs:
         directory = self.directory(asset, inputs)
         assert read_result(directory) is not None, directory
         output = Output(asset, inputs, str(directory))
-        path = self._pointer(pointer or asset)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(asdict(output), indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write_text(self._pointer(pointer or asset), json.dumps(asdict(output), indent=1))
         return output
 
     def find(self, asset: str) -> Output | None:

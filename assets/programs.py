@@ -11,7 +11,7 @@ from dagster._core.errors import DagsterPipesExecutionError  # not exported at t
 
 from assets.outputs import Outputs
 from training_jobs.jobs import read_result, write_job
-from training_jobs.spec import Strict
+from validation.strict import Strict
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
 METADATA_FILE = "metadata.json"

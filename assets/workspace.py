@@ -12,7 +12,8 @@ import dagster as dg
 from assets.corpora import CorporaFile, CorpusEntry, load_corpora
 from training_jobs.jobs import Tracking
 from training_jobs.profile import MixtureItem, Profile, load_profile
-from training_jobs.spec import PROFILES, ConfigurationError, ProfileName, Stage, StageSpec, load_stage
+from training_jobs.spec import PROFILES, ProfileName, Stage, StageSpec, load_stage
+from validation.errors import ConfigurationError, UserError
 from validation.lake import Lake
 
 LAKE_VARIABLE = "VOXLINE_LAKE"
@@ -21,7 +22,7 @@ REGISTERED_MODEL = "vita-audio-mctp"
 ONE_RUN = dg.BackfillPolicy.single_run()
 
 
-class NotConfiguredError(ValueError):
+class NotConfiguredError(UserError):
     """The home has no corpora file yet."""
 
 

@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 from transformers.utils import logging as transformers_logging
 
 from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
+from models.errors import ModelError
 from models.mctp import MctpForCausalLM
 
 # Keys that describe the file rather than the model, or that follow from others: not to be carried over.
 _NOT_CARRIED = ("architectures", "auto_map", "layer_types", "model_type", "transformers_version")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ModelError):
     """A directory that does not hold the checkpoint it should; names the directory and what is wrong."""
 
 

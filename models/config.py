@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import AutoConfig, Qwen2Config
 
+from models.errors import ModelError
+
 UPSTREAM_ARCHITECTURE = "Qwen2MTPForCausalLM"
 
 
@@ -16,7 +18,7 @@ class MctpConfig(Qwen2Config):
     the mean of the modules' losses.
 
     Raises:
-        ValueError: if no layer is left for the backbone, or the configuration asks for sliding-window attention,
+        ModelError: if no layer is left for the backbone, or the configuration asks for sliding-window attention,
             which the modules' caches do not have.
     """
 
@@ -28,12 +30,12 @@ class MctpConfig(Qwen2Config):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if not 0 <= self.num_nextn_predict_layers < self.num_hidden_layers:
-            raise ValueError(
+            raise ModelError(
                 f"num_nextn_predict_layers is {self.num_nextn_predict_layers}, but must be at least 0 and less than "
                 f"num_hidden_layers, which counts the modules too and is {self.num_hidden_layers}"
             )
         if self.use_sliding_window:
-            raise ValueError("use_sliding_window is true; this model has full attention only")
+            raise ModelError("use_sliding_window is true; this model has full attention only")
 
     @property
     def backbone_layers(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, repeat
 
 from models.decoding import Decoder
+from models.errors import ModelError
 from models.mctp import MctpForCausalLM
 
 # Counts of (backbone steps, MCTP steps) in turn, the last pair repeating.
@@ -48,7 +49,7 @@ def stream(
         eos_token_id: id or ids after which to stop; that id is given too.
 
     Raises:
-        ValueError: at the call, for an empty or over-long prompt, ids outside the vocabulary, or a schedule that is
+        ModelError: at the call, for an empty or over-long prompt, ids outside the vocabulary, or a schedule that is
             malformed or takes more MCTP steps than there are modules.
     """
     prompt = [int(token) for token in prompt_ids]
@@ -85,13 +86,13 @@ def _pairs(schedule: Sequence[int], modules: int) -> list[tuple[int, int]]:
     counts = list(schedule)
     pairs = list(zip(counts[::2], counts[1::2], strict=False))
     if not pairs or len(counts) % 2 or any(backbone < 1 or mctp < 0 for backbone, mctp in pairs):
-        raise ValueError(
+        raise ModelError(
             f"schedule {counts} must be pairs of a count of backbone steps of at least 1 and a count of MCTP steps "
             "of at least 0"
         )
     most = max(mctp for _, mctp in pairs)
     if most > modules:
-        raise ValueError(
+        raise ModelError(
             f"schedule {counts} takes {most} MCTP steps in a row, but the model has {modules} modules"
         )
     return pairs
@@ -99,12 +100,12 @@ def _pairs(schedule: Sequence[int], modules: int) -> list[tuple[int, int]]:
 
 def _check_prompt(prompt: list[int], max_new_tokens: int, vocabulary: int, limit: int) -> None:
     if not prompt:
-        raise ValueError("the prompt is empty: there is nothing to continue")
+        raise ModelError("the prompt is empty: there is nothing to continue")
     if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
+        raise ModelError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
     if len(prompt) + max_new_tokens > limit:
-        raise ValueError(
+        raise ModelError(
             f"a prompt of {len(prompt)} tokens and {max_new_tokens} new ones exceed the model's {limit} positions"
         )
     if strangers := [token for token in prompt if not 0 <= token < vocabulary]:
-        raise ValueError(f"the prompt has id {strangers[0]}, but the vocabulary ends at {vocabulary - 1}")
+        raise ModelError(f"the prompt has id {strangers[0]}, but the vocabulary ends at {vocabulary - 1}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from models.errors import ModelError
+
 # Each chunk of audio is counted with the markers around it.
 MARKERS = 2
 
@@ -23,11 +25,11 @@ def interleave(
         end_id: marker after it.
 
     Raises:
-        ValueError: if the ratio is not made of pairs, a text count is below 1 or an audio count below 3.
+        ModelError: if the ratio is not made of pairs, a text count is below 1 or an audio count below 3.
     """
     pairs = list(zip(ratio[::2], ratio[1::2], strict=False))
     if not pairs or len(ratio) % 2 or any(text < 1 or audio <= MARKERS for text, audio in pairs):
-        raise ValueError(
+        raise ModelError(
             f"ratio {list(ratio)} must be pairs of a text count of at least 1 and an audio count of at least "
             f"{MARKERS + 1}, which includes the two markers"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.errors import ModelError
 from models.windowed_attention import WINDOWED, Window, windows_of
 
 IGNORED = -100
@@ -39,10 +40,10 @@ def attention_mask(
         numbers to add to the scores (eager), of shape (B, 1, T, T); the windows of each row (windowed).
 
     Raises:
-        ValueError: for another implementation.
+        ModelError: for another implementation.
     """
     if implementation not in ATTENTION_IMPLEMENTATIONS:
-        raise ValueError(
+        raise ModelError(
             f"attention implementation {implementation!r} is not supported: samples packed into one row are kept "
             f"apart by a 4-D mask, which {list(ATTENTION_IMPLEMENTATIONS)} take"
         )

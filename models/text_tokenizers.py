@@ -8,6 +8,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from models.errors import ModelError
+
 QWEN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 # Upstream's order, on which the ids in its published embeddings rest.
@@ -53,17 +55,17 @@ def extend_text_tokenizer(
         audio_codes: how many audio codes there are. Tokens that are present already keep their ids.
 
     Raises:
-        ValueError: if the directory holds no tokenizer, if a control token of the chat format is missing, or if the
+        ModelError: if the directory holds no tokenizer, if a control token of the chat format is missing, or if the
             tokenizer was extended before with another number of codes or in another order.
     """
     tokenizer = _load(source) if isinstance(source, str | Path) else source
     vocabulary = tokenizer.get_vocab()
     if lacking := [token for token in QWEN_TOKENS[1:] if token not in vocabulary]:
-        raise ValueError(
+        raise ModelError(
             f"the tokenizer {tokenizer.name_or_path!r} lacks {lacking}, which the chat format needs"
         )
     if audio_token(audio_codes) in vocabulary:
-        raise ValueError(
+        raise ModelError(
             f"the tokenizer {tokenizer.name_or_path!r} has more audio tokens than the {audio_codes} asked for"
         )
     tokenizer.add_tokens(list(SPECIAL_TOKENS), special_tokens=True)
@@ -71,7 +73,7 @@ def extend_text_tokenizer(
     order = [*SPECIAL_TOKENS, *map(audio_token, range(audio_codes))]
     ids = tokenizer.convert_tokens_to_ids(order)
     if ids != list(range(ids[0], ids[0] + len(order))):
-        raise ValueError(
+        raise ModelError(
             f"the tokenizer {tokenizer.name_or_path!r} has some of the audio vocabulary already, in another order: "
             f"the {len(order)} tokens from {order[0]} to {order[-1]} must have consecutive ids"
         )
@@ -80,5 +82,5 @@ def extend_text_tokenizer(
 
 def _load(directory: str | Path) -> PreTrainedTokenizerFast:
     if not (Path(directory) / "tokenizer_config.json").is_file():
-        raise ValueError(f"{directory} holds no text tokenizer: it has no tokenizer_config.json")
+        raise ModelError(f"{directory} holds no text tokenizer: it has no tokenizer_config.json")
     return AutoTokenizer.from_pretrained(directory, local_files_only=True)

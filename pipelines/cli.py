@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from models.errors import ModelError
 from pipelines.settings import default_home, prepare_home, read_settings
-from training_jobs.spec import PROFILES, ConfigurationError, ProfileName
+from training_jobs.spec import PROFILES, ProfileName
+from validation.errors import ConfigurationError, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,8 +45,8 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         app()
-    except ValueError as error:
-        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+    except (UserError, ModelError) as error:
+        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
 
 

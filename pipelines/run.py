@@ -20,6 +20,7 @@ from pipelines.recovery import PROCESS_TAG, own_process, release_dead_runs
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
 from training_jobs.profile import base_model_directory, load_profile
 from training_jobs.spec import STAGES, ProfileName, load_stage
+from validation.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
     """Check everything that is configured, and keep it as the home's settings.
 
     Raises:
-        ValueError: naming file, entry, value and what is allowed; then nothing was written.
+        UserError: naming file, entry, value and what is allowed; then nothing was written.
     """
     load_corpora(corpora)
     sizes = load_profile(profile)
@@ -46,7 +47,7 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
     for stage in STAGES:
         spec = load_stage(stage, profile)
         if spec.mixture not in sizes.mixtures:
-            raise ValueError(
+            raise UserError(
                 f"stage {stage}: no mixture {spec.mixture!r} in profile {profile}: {sorted(sizes.mixtures)}"
             )
     prepare_home(home)

@@ -12,7 +12,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 from pydantic import ValidationError, field_validator
 
-from training_jobs.spec import ConfigurationError, ProfileName, Strict, explain
+from training_jobs.spec import ProfileName
+from validation.atomic import write_text
+from validation.errors import ConfigurationError
+from validation.strict import Strict, explain, read_yaml_mapping
 
 SETTINGS_FILE = "voxline.yaml"
 _REPOSITORY = Path(__file__).parents[1]
@@ -59,14 +62,11 @@ def read_settings(home: Path) -> Settings:
     if not path.is_file():
         return Settings()
     try:
-        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return Settings.model_validate(read_yaml_mapping(path))
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {explain(error)}") from error
 
 
 def write_settings(home: Path, settings: Settings) -> None:
     """Keep the settings, atomically."""
-    path = home / SETTINGS_FILE
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    write_text(home / SETTINGS_FILE, yaml.safe_dump(settings.model_dump(), sort_keys=False))

@@ -6,7 +6,6 @@ from there on its path is that of the published model.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from training_jobs.jobs import BaseModelJob, write_result
 from training_jobs.profile import TinyBackbone, base_model_directory
 from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
+from validation.atomic import replacing_directory
 
 
 def main() -> None:
@@ -31,12 +31,10 @@ def run(job: BaseModelJob, report: Reporter) -> None:
     """Make or load the model, extend vocabulary and tokenizer, write both.
 
     Raises:
-        training_jobs.spec.ConfigurationError: if the base model's directory is not there.
+        validation.errors.ConfigurationError: if the base model's directory is not there.
         models.checkpoints.CheckpointError: if it does not hold a Qwen2 model.
     """
     started = time.monotonic()
-    working, target = job.output_dir / ".model", job.output_dir / "model"
-    shutil.rmtree(working, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=_made(job.output_dir)) as folder:
         if job.settings.make is not None:
             source = make_tiny(job.settings.make, Path(folder), job.seed)
@@ -44,10 +42,9 @@ def run(job: BaseModelJob, report: Reporter) -> None:
             source = base_model_directory(job.settings)
         tokenizer = extend_text_tokenizer(source, job.audio_codes)
         model = extend_model(source, modules=0, vocabulary_size=len(tokenizer), seed=job.seed)
-    save_model(model, working)
-    tokenizer.save_pretrained(working)
-    shutil.rmtree(target, ignore_errors=True)
-    working.replace(target)
+    with replacing_directory(job.output_dir / "model") as working:
+        save_model(model, working)
+        tokenizer.save_pretrained(working)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     write_result(
         job.output_dir,

@@ -15,7 +15,6 @@ per mode, see :class:`training_jobs.latency.ModeFigures`), ``first_chunk_basis``
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -44,8 +43,9 @@ from training_jobs.latency import (
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.rows import AUDIO_MARKER, encode_prompt
-from training_jobs.spec import ConfigurationError
 from training_jobs.tracking import TrackedRun, tracked_run
+from validation.atomic import write_text
+from validation.errors import ConfigurationError
 from validation.lake import Lake
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -175,10 +175,7 @@ def _write_times(path: Path, result: dict[str, Any], timings: dict[str, list[Tim
         mode: [[round(1e3 * seconds, 4) for seconds in run.arrivals_s] for run in runs]
         for mode, runs in timings.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({**result, "arrivals_ms": times}, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps({**result, "arrivals_ms": times}, ensure_ascii=False))
 
 
 def _track(run: TrackedRun, figures: Sequence[ModeFigures], result: dict[str, Any], output_dir: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from training_jobs.spec import ConfigurationError, StageSpec
+from training_jobs.spec import StageSpec
+from validation.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from training_jobs.launch import gpu_count
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.tracking import TrackedRun, tracked_run
+from validation.atomic import replacing
 from validation.digests import digest_value
 from validation.lake import Lake
 
@@ -142,10 +143,8 @@ def _cpu_workers(model_dir: Path) -> int:
 
 
 def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    table.write_parquet(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        table.write_parquet(temporary)
 
 
 def _track(run: TrackedRun, scores: pl.DataFrame, result: dict[str, Any], output_dir: Path) -> None:

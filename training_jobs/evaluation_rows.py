@@ -12,13 +12,14 @@ from typing import Any, Literal
 import polars as pl
 
 from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
+from validation.errors import UserError
 from validation.lake import Lake
 
 EvaluationTask = Literal["asr", "sqa", "tts"]
 SpeakerGroup = Literal["known", "unseen"]
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """Held-out rows that cannot be scored as they stand; names the row and what is missing."""
 
 

@@ -5,7 +5,6 @@ Output: ``<output_dir>/tokenizer/``; ``result.json`` has ``tokenizer_digest``, b
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -19,10 +18,12 @@ from training_jobs.jobs import FitTokenizerJob, write_result
 from training_jobs.lake_audio import Waveform, read_waveform
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
+from validation.atomic import replacing_directory
+from validation.errors import UserError
 from validation.lake import Lake
 
 
-class NoTrainingAudioError(ValueError):
+class NoTrainingAudioError(UserError):
     """No accepted recording in the training split."""
 
 
@@ -50,11 +51,8 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
         tokenizer = MelKmeansTokenizer.train(
             _waveforms(lake, drawn), codes=settings.codes, iterations=settings.iterations, seed=settings.seed
         )
-    working, target = job.output_dir / ".tokenizer", job.output_dir / "tokenizer"
-    shutil.rmtree(working, ignore_errors=True)
-    tokenizer.save(working)
-    shutil.rmtree(target, ignore_errors=True)
-    working.replace(target)
+    with replacing_directory(job.output_dir / "tokenizer") as working:
+        tokenizer.save(working)
     write_result(
         job.output_dir,
         {

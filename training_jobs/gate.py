@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from pydantic import Field, ValidationError
 
-from training_jobs.spec import ConfigurationError, Strict, explain
+from validation.errors import ConfigurationError
+from validation.strict import Strict, explain, read_yaml_mapping
 
 _GREATER_IS_WORSE = "_wer"
 
@@ -90,7 +90,7 @@ def load_thresholds(path: Path | None = None) -> GateThresholds:
     """
     path = path or Path(str(files("training_jobs") / "gate.yaml"))
     try:
-        return GateThresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return GateThresholds.model_validate(read_yaml_mapping(path))
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {explain(error)}") from error
 

@@ -7,7 +7,6 @@ A program is started as ``python -m training_jobs.<program> JOB.json`` and leave
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,10 @@ from training_jobs.profile import (
     EvaluationSettings,
     MixtureItem,
 )
-from training_jobs.spec import ConfigurationError, StageSpec, Strict, explain
+from training_jobs.spec import StageSpec
+from validation.atomic import write_text
+from validation.errors import ConfigurationError
+from validation.strict import Strict, explain
 
 RESULT_FILE = "result.json"
 
@@ -127,7 +129,7 @@ JobT = TypeVar("JobT", bound=Strict)
 
 def write_job(job: Strict, path: Path) -> Path:
     """Write the job where its program will read it."""
-    _write_text(path, job.model_dump_json(indent=1))
+    write_text(path, job.model_dump_json(indent=1))
     return path
 
 
@@ -145,7 +147,7 @@ def read_job(kind: type[JobT], path: Path) -> JobT:
 
 def write_result(output_dir: Path, result: dict[str, Any]) -> None:
     """Say that the job is done, and what came out."""
-    _write_text(output_dir / RESULT_FILE, json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
+    write_text(output_dir / RESULT_FILE, json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def read_result(output_dir: Path) -> dict[str, Any] | None:
@@ -156,10 +158,3 @@ def read_result(output_dir: Path) -> dict[str, Any] | None:
     value = json.loads(path.read_text(encoding="utf-8"))
     assert isinstance(value, dict)
     return value
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

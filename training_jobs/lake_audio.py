@@ -8,12 +8,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from validation.errors import UserError
 from validation.lake import Lake
 
 Waveform: TypeAlias = tuple[NDArray[np.float32], int]  # samples in [-1, 1], mono; rate in Hz
 
 
-class StoredAudioError(ValueError):
+class StoredAudioError(UserError):
     """A recording that the tables name and the lake does not hold as they say; names the file."""
 
 

@@ -25,8 +25,8 @@ from training_jobs.profile import MixtureItem
 from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row, vocabulary_of
-from training_jobs.spec import ConfigurationError
 from validation.digests import digest_value
+from validation.errors import ConfigurationError, UserError
 from validation.lake import Lake
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _NAMED = 20  # over-long samples that a message names; plan.json has all
 
 
-class PackError(ValueError):
+class PackError(UserError):
     """Rows that cannot be packed; names the row, and what is missing."""
 
 

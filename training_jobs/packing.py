@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.rows import IGNORED
+from validation.errors import UserError
 
 # Samples longer than this share of a row are packed first, longest first; see pack_best_fit.
 _LONG_SHARE = 0.25
@@ -60,10 +61,10 @@ def pack_best_fit(
         rng: Decides the order of the samples.
 
     Raises:
-        ValueError: if a sample is longer than ``capacity``.
+        UserError: if a sample is longer than ``capacity``.
     """
     if lengths and max(lengths) > capacity:
-        raise ValueError(f"a sample of {max(lengths)} tokens does not fit in a row of {capacity}")
+        raise UserError(f"a sample of {max(lengths)} tokens does not fit in a row of {capacity}")
     order = _dealt_evenly(sources, rng)
     is_long = [lengths[index] > capacity * _LONG_SHARE for index in order]
     long = [index for index, flag in zip(order, is_long, strict=True) if flag]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from validation.atomic import write_text
+
 PLAN_FILE = "plan.json"
 ARRAYS = ("input_ids", "labels", "position_ids")  # ``<name>.npy``, int32, rows x sequence length
 
@@ -19,6 +21,4 @@ def read_plan(packs_dir: Path) -> dict[str, Any]:
 
 def write_plan(packs_dir: Path, plan: dict[str, Any]) -> None:
     """Write the plan, atomically."""
-    temporary = packs_dir / f".{PLAN_FILE}.tmp"
-    temporary.write_text(json.dumps(plan, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(packs_dir / PLAN_FILE)
+    write_text(packs_dir / PLAN_FILE, json.dumps(plan, sort_keys=True, ensure_ascii=False))

@@ -7,10 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from training_jobs.spec import ConfigurationError, ProfileName, Strict, explain
+from training_jobs.spec import ProfileName
+from validation.errors import ConfigurationError
+from validation.strict import Strict, explain, read_yaml_mapping
 from validation.tasks import Task
 
 
@@ -91,7 +92,7 @@ def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
     """
     path = (folder or Path(str(files("training_jobs") / "profiles"))) / f"{name}.yaml"
     try:
-        return Profile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Profile.model_validate(read_yaml_mapping(path))
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {explain(error)}") from error
 

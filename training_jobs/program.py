@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from models.errors import ModelError
 from training_jobs.jobs import JobT, read_job
 from training_jobs.reporting import Reporter, reporter
+from validation.errors import UserError
 
 _log = logging.getLogger(__name__)
-_OURS = ("models", "training_jobs", "validation")
 
 
 def quiet_transformers() -> None:
@@ -26,7 +27,7 @@ def quiet_transformers() -> None:
 def program_main(kind: type[JobT], run: Callable[[JobT, Reporter], None]) -> None:
     """``run`` the job named on the command line; exits 1 where it fails.
 
-    A fault of the user's (a ``ValueError`` of our own) is one line on standard error; anything else has its traceback.
+    A fault that a user can mend is one line on standard error; anything else has its traceback.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("job", type=Path, help="the job, as JSON")
@@ -36,7 +37,7 @@ def program_main(kind: type[JobT], run: Callable[[JobT, Reporter], None]) -> Non
             job = read_job(kind, path)
             run(job, report)
         except Exception as error:
-            is_ours = isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in _OURS
+            is_users = isinstance(error, UserError | ModelError)
             # Said here, and not by the interpreter: what else ends at exit would write behind it.
-            _log.error("%s: %s", type(error).__name__, error, exc_info=not is_ours)
+            _log.error("%s: %s", type(error).__name__, error, exc_info=not is_users)
             sys.exit(1)

@@ -33,6 +33,7 @@ from training_jobs.reporting import Reporter
 from training_jobs.tracking import tracked_run
 from training_jobs.tracking_store import REGISTERED_MODEL
 from training_jobs.weights import COPY_LIMIT_BYTES, model_digest
+from validation.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +44,7 @@ _HARDWARE_TAG = "hardware_digest"
 _HELD_OUT_TAG = "held_out_digest"
 
 
-class RegistrationError(ValueError):
+class RegistrationError(UserError):
     """Something that a registration needs and that is not there; names the directory."""
 
 
@@ -52,7 +53,7 @@ def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LI
 
     Raises:
         RegistrationError: if evaluation or benchmark have not finished.
-        training_jobs.spec.ConfigurationError: if ``gate.yaml`` is wrong.
+        validation.errors.ConfigurationError: if ``gate.yaml`` is wrong.
     """
     evaluation, latency = _finished(job.evaluation_dir), _finished(job.benchmark_dir)
     thresholds = load_thresholds()

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from models import interleave
+from validation.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,7 +26,7 @@ ROLES = ("system", "user", "assistant")
 _AUDIO_NAME = re.compile(r"<\|audio_(\d+)\|>")
 
 
-class RowError(ValueError):
+class RowError(UserError):
     """A row that cannot be turned into tokens; names the message, the value and what is allowed."""
 
 

@@ -14,12 +14,13 @@ import soundfile
 from models import AudioTokenizer, load_audio_tokenizer
 from training_jobs.dialogue import Mode, Reply, SpeechModel
 from training_jobs.rows import AUDIO_MARKER
+from validation.errors import UserError
 from validation.schemas import STORED_RATE_HZ
 
 ServingTask = Literal["asr", "sqa", "tts"]
 
 
-class RequestError(ValueError):
+class RequestError(UserError):
     """A request that cannot be answered as it stands; names the row, the value and what is allowed."""
 
 

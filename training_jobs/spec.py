@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from validation.errors import ConfigurationError
+from validation.strict import Strict, explain, read_yaml_mapping
 
 Stage = Literal["text_audio_alignment", "single_mctp", "multi_mctp", "sft"]
 ProfileName = Literal["tiny", "7b", "debug"]
@@ -15,16 +17,6 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
 # `debug` is for tests: it says only in what it is smaller than `tiny`.
 _SMALLER_THAN: dict[ProfileName, ProfileName] = {"debug": "tiny"}
-
-
-class ConfigurationError(ValueError):
-    """A configuration file that says something that is not allowed; names the file, the entry and the value."""
-
-
-class Strict(BaseModel):
-    """Base of everything that is configured: immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StageSpec(Strict):
@@ -80,8 +72,10 @@ def load_stage(stage: Stage, profile: ProfileName, folder: Path | None = None) -
         ConfigurationError: for an unknown key, profile or value out of range, naming the file.
     """
     path = (folder or _stage_files()) / f"{stage}.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    profiles: dict[str, dict[str, Any]] = document.pop("profiles", {})
+    document = read_yaml_mapping(path)
+    profiles = document.pop("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(values, dict) for values in profiles.values()):
+        raise ConfigurationError(f"{path}: profiles: got {profiles!r:.120}; wanted are values per profile")
     unknown = sorted(set(profiles) - set(PROFILES))
     if unknown:
         raise ConfigurationError(f"{path}: unknown profiles {unknown}; there are {list(PROFILES)}")
@@ -90,13 +84,3 @@ def load_stage(stage: Stage, profile: ProfileName, folder: Path | None = None) -
         return StageSpec.model_validate(document | above | profiles.get(profile, {}))
     except ValidationError as error:
         raise ConfigurationError(f"{path}, profile {profile}: {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """One line per fault of a pydantic error: entry, value, and what is allowed."""
-    lines = []
-    for fault in error.errors():
-        entry = ".".join(str(part) for part in fault["loc"]) or "(whole)"
-        value = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
-        lines.append(f"{entry}: {fault['msg']}{value}")
-    return "; ".join(lines)

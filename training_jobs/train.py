@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import time
 from dataclasses import asdict, dataclass
@@ -34,7 +33,9 @@ from training_jobs.stopping import StopRequest, stop_on_sigterm
 from training_jobs.supervisor import die_with_parent
 from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.trainable import check_trainable, expected_trainable, set_trainable
+from validation.atomic import replacing_directory
 from validation.digests import digest_value
+from validation.errors import UserError
 
 HISTORY_FILE = "history.json"
 METRIC_POINTS = 100
@@ -42,7 +43,7 @@ LOG_LINES = 20
 _STOPPED_CODE = 128 + signal.SIGTERM
 
 
-class DivergedError(ValueError):
+class DivergedError(UserError):
     """A loss or gradient that is not a number; names the step and the samples."""
 
 
@@ -268,13 +269,9 @@ def _finish(stage: Stage, tracked: TrackedRun) -> None:
 
 
 def _write_model(model: MctpForCausalLM, start_dir: Path, output_dir: Path) -> None:
-    working, target = output_dir / ".model", output_dir / "model"
-    shutil.rmtree(working, ignore_errors=True)
-    save_model(model, working)
-    AutoTokenizer.from_pretrained(start_dir).save_pretrained(working)
-    # Without a result nobody reads the target yet, so it may be gone for a moment.
-    shutil.rmtree(target, ignore_errors=True)
-    working.replace(target)
+    with replacing_directory(output_dir / "model") as working:
+        save_model(model, working)
+        AutoTokenizer.from_pretrained(start_dir).save_pretrained(working)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from torch import nn
 
 from training_jobs.spec import StageSpec
+from validation.errors import UserError
 
 
-class TrainableError(ValueError):
+class TrainableError(UserError):
     """Parameters that are trained and should not be, or the reverse; names them."""
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from validation.digests import digest_directory, digest_value
+from validation.errors import UserError
 
 COPY_LIMIT_BYTES = 2 << 30
 PARTS = ("checkpoint", "tokenizer")
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """Referred weights that are gone or have changed; names the place and both digests."""
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import polars as pl
 
+from validation.errors import UserError
 from validation.lake_files import LakeFiles
 from validation.schemas import TABLES, TableName, empty_frame, validate_table
 
 _log = logging.getLogger(__name__)
 
 
-class MissingTableError(ValueError):
+class MissingTableError(UserError):
     """A table, or one partition of it, that has not been written yet."""
 
 

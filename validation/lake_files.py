@@ -15,6 +15,8 @@ from typing import IO, Any, Literal
 
 import fsspec
 
+from validation.errors import UserError
+
 
 class LakeFiles:
     """Reads and writes files under ``root``.
@@ -45,11 +47,11 @@ class LakeFiles:
         """The path inside the file system of a path relative to the root.
 
         Raises:
-            ValueError: if ``path`` leaves the root.
+            UserError: if ``path`` leaves the root.
         """
         parts = path.split("/")
         if path.startswith("/") or ".." in parts:
-            raise ValueError(f"path {path!r} leaves the lake {self.url}")
+            raise UserError(f"path {path!r} leaves the lake {self.url}")
         return f"{self.root}/{path}"
 
     def uri(self, path: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
+from validation.errors import UserError
 from validation.schemas import Outcome, empty_frame, frame_from_rows
 
 if TYPE_CHECKING:
@@ -186,13 +187,11 @@ def balance(lake: Lake, corpus: str) -> Balance:
     """Count how the rows of ``corpus`` ended against how many its reader gave.
 
     Raises:
-        ValueError: if the corpus has not been read yet.
+        UserError: if the corpus has not been read yet.
     """
     manifest = lake.read_manifest("raw_utterances", corpus)
     if manifest is None or "read" not in manifest["summary"]:
-        raise ValueError(
-            f"corpus {corpus!r} has not been read into {lake.url} yet: raw_utterances is missing"
-        )
+        raise UserError(f"corpus {corpus!r} has not been read into {lake.url} yet: raw_utterances is missing")
     ledger = read_ledger(lake, corpus)
     counts = dict(ledger.group_by("outcome").len().iter_rows())
     # Two rows may state the same id (that is what duplicate_id rejects): a row is its id and where it stands.

@@ -9,6 +9,7 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
+from validation.errors import UserError
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 from validation.tasks import TASKS
 from validation.tasks import Task as Task
@@ -28,7 +29,7 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _DIGEST = r"^[0-9a-f]{64}$"
 
 
-class ContractError(ValueError):
+class ContractError(UserError):
     """Rows that break a table's contract; the message names column, check and value of each kind of failure."""
 
 

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from validation.errors import UserError
 from validation.ledger import Reason
+from validation.strict import Strict, explain
 
 
-class ThresholdError(ValueError):
+class ThresholdError(UserError):
     """A threshold that is unknown, has a value that is not allowed, or contradicts another one."""
 
 
-class Thresholds(BaseModel):
+class Thresholds(Strict):
     """Limits of the signal measures; units are in the names, values and their reasons in ``thresholds.yaml``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     min_duration_s: float = Field(ge=0)
     max_duration_s: float = Field(gt=0)
@@ -143,9 +145,5 @@ def _validated(values: Any, name: str) -> Thresholds:
     try:
         return Thresholds.model_validate(values)
     except ValidationError as error:
-        lines = []
-        for fault in error.errors():
-            entry = ".".join(str(part) for part in fault["loc"]) or "(whole)"
-            lines.append(f"{entry}: {fault['msg']} (got {fault['input']!r})")
         allowed = ", ".join(Thresholds.model_fields)
-        raise ThresholdError(f"{name}: {'; '.join(lines)}; allowed entries: {allowed}") from error
+        raise ThresholdError(f"{name}: {explain(error)}; allowed entries: {allowed}") from error

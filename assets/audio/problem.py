@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from validation.errors import UserError
+
 if TYPE_CHECKING:
     from validation.ledger import Reason
 
@@ -26,7 +28,7 @@ class AudioProblem:
     limit: float | None = None
 
 
-class AudioFaultError(ValueError):
+class AudioFaultError(UserError):
     """A fault of the file under the hand; carries the problem to the ledger."""
 
     def __init__(self, problem: AudioProblem) -> None:

@@ -12,6 +12,7 @@ from assets.audio.results import read_results, result_key, results_path
 from assets.audio.work import StoredAudio
 from assets.corpora.config import CorpusEntry
 from validation.digests import digest_stream, digest_value
+from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import chars_per_second
 from validation.schemas import frame_from_rows
@@ -26,7 +27,7 @@ def measure_corpus(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """Write ``audio_quality`` from the measures that ``audio_22k`` took of the source while decoding it.
 
     Raises:
-        ValueError: if ``audio_22k`` of this corpus has not been made.
+        UserError: if ``audio_22k`` of this corpus has not been made.
     """
     corpus = entry.name
     digests = {name: table_digest(lake, name, corpus) for name in ("raw_utterances", "audio_22k")}
@@ -63,7 +64,7 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
 def _results_digest(lake: Lake, corpus: str) -> str:
     path = results_path(corpus)
     if not lake.exists(path):
-        raise ValueError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
+        raise UserError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
     with lake.open(path) as stream:
         return digest_stream(stream)
 

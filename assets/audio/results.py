@@ -21,6 +21,7 @@ from assets.audio.decode import Segment
 from assets.audio.problem import AudioProblem
 from assets.audio.work import SegmentResult, StoredAudio
 from assets.audio.write import Stored
+from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import Measures
 from validation.stored_audio import WAV_HEADER_BYTES
@@ -145,11 +146,11 @@ def read_results(lake: Lake, corpus: str) -> dict[ResultKey, SegmentResult]:
     """The results of the last finished pass.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     path = results_path(corpus)
     if not lake.exists(path):
-        raise ValueError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
+        raise UserError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
     with lake.open(path) as stream:
         return dict(_from_row(row) for row in pl.read_parquet(stream).iter_rows(named=True))
 

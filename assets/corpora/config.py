@@ -10,18 +10,20 @@ from typing import Any
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
-from assets.corpora.options import ReaderOptions, Strict
+from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
+from validation.errors import UserError
 from validation.schemas import Task
+from validation.strict import Strict, explain
 from validation.thresholds import ThresholdError, load_thresholds
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-class CorporaFileError(ValueError):
+class CorporaFileError(UserError):
     """A corpora file that says something that is not allowed; names the file, the entry, the value and what is."""
 
 
@@ -132,17 +134,6 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
 def listing_digest(entry: CorpusEntry) -> str:
     """Digest of the names, sizes and versions of the corpus' files: another one means that there may be new data."""
     return CorpusRoot(entry.root).listing_digest()
-
-
-def explain(error: ValidationError) -> str:
-    """The faults of a pydantic error: entry, what is allowed, and the value."""
-    lines = []
-    for fault in error.errors():
-        entry = ".".join(str(part) for part in fault["loc"])
-        value = "" if fault["type"] == "missing" else f" (got {fault['input']!r:.120})"
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{entry}: {message}{value}" if entry else message)
-    return "; ".join(lines)
 
 
 def _entry(path: Path, index: int, item: Any) -> CorpusEntry:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from validation.errors import UserError
 from validation.schemas import Task
 
 AUDIO_MARKER = "<|audio|>"
@@ -25,7 +26,7 @@ class Message(TypedDict):
     content: str
 
 
-class MessagesError(ValueError):
+class MessagesError(UserError):
     """Messages that are not those of a training row; says which one, and what is allowed."""
 
 

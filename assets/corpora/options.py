@@ -1,16 +1,10 @@
-"""Base of the readers' options, and of everything else that stands in a corpora file."""
+"""Base of the readers' options."""
 
 from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Strict(BaseModel):
-    """Immutable; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from validation.strict import Strict
 
 
 class ReaderOptions(Strict):

@@ -13,9 +13,10 @@ import fsspec
 
 from assets.audio.containers import AUDIO_SUFFIXES
 from validation.digests import digest_value
+from validation.errors import UserError
 
 
-class OutsideRootError(ValueError):
+class OutsideRootError(UserError):
     """A path in a corpus' metadata that leads out of the corpus' root."""
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from assets.corpora.options import Strict, checked_pattern
+from assets.corpora.options import checked_pattern
 from assets.corpora.utterance import Utterance
+from validation.strict import Strict
 
 Split = Literal["train", "test"]
 _HASH_BITS = 64

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 import espeakng_loader
 import numpy as np
 
+from validation.errors import UserError
+
 # Constants of eSpeak NG's speak_lib.h, 1.52.
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
@@ -62,12 +64,12 @@ class Espeak:
         """``text`` as int16 samples, little-endian, mono, at :attr:`rate_hz`.
 
         Raises:
-            ValueError: for a voice that eSpeak NG does not have, or a text that it says nothing for.
+            UserError: for a voice that eSpeak NG does not have, or a text that it says nothing for.
         """
         _, _, variant = voice.partition("+")
         # It takes an unknown variant without a word and speaks with the plain voice.
         if self._library.espeak_SetVoiceByName(voice.encode()) != _OK or not self._has_variant(variant):
-            raise ValueError(f"eSpeak NG has no voice {voice!r}")
+            raise UserError(f"eSpeak NG has no voice {voice!r}")
         self._library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PARAMETER_PITCH, pitch, 0)
         # Some voices flutter and breathe at random, by its own generator and C's: the same at every call here.
@@ -79,7 +81,7 @@ class Espeak:
             data, ctypes.c_size_t(len(data)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
         )
         if status != _OK or not self._chunks:
-            raise ValueError(f"eSpeak NG does not speak {text!r} with voice {voice!r} (status {status})")
+            raise UserError(f"eSpeak NG does not speak {text!r} with voice {voice!r} (status {status})")
         return np.concatenate(self._chunks).astype("<i2").tobytes()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.sample.voices import Voice
+from validation.errors import UserError
 
 Waveform = npt.NDArray[np.float32]
 _INT16_FULL_SCALE = 32_768.0
@@ -23,7 +24,7 @@ _INT16_FULL_SCALE = 32_768.0
 _PADDING_S = 0.08
 
 
-class SampleError(ValueError):
+class SampleError(UserError):
     """The sample corpora cannot be spoken or written; says what to do."""
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import ModelError
+
 CONFIG_FILE = "config.json"
 
 # Where each kind's class is; it has a class method ``load(directory)``.
@@ -39,7 +41,7 @@ class AudioTokenizer(Protocol):
         """A mono waveform at 22,050 Hz; a kind without a decoder raises :class:`TokenizerError`."""
 
 
-class TokenizerError(ValueError):
+class TokenizerError(ModelError):
     """A directory that holds no audio tokenizer, or a fault in what one is given."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
-from training_jobs.spec import ConfigurationError
+from validation.errors import ConfigurationError
 
 
 def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from training_jobs.jobs import BenchmarkJob, Tracking, read_result
 from training_jobs.latency import Timing, first_chunk_positions, summarise
 from training_jobs.profile import BenchmarkSettings
 from training_jobs.reporting import Reporter
-from training_jobs.spec import ConfigurationError
 from training_jobs.tracking_store import connect
+from validation.errors import ConfigurationError
 from validation.lake import Lake
 
 CORPUS = "words"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from training_jobs.gate import Figures, decide, load_thresholds
-from training_jobs.spec import ConfigurationError
+from validation.errors import ConfigurationError
 
 GOOD = Figures(
     scores={"asr_known_wer": 0.10, "asr_known_exact": 0.80, "sqa_exact": 0.70},

@@ -18,7 +18,7 @@ from training_jobs.plan import ARRAYS, read_plan
 from training_jobs.profile import MixtureItem
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row
-from training_jobs.spec import ConfigurationError
+from validation.errors import ConfigurationError
 from validation.lake import Lake
 from validation.schemas import frame_from_rows
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from training_jobs.profile import base_model_directory, load_profile
-from training_jobs.spec import PROFILES, STAGES, ConfigurationError, Stage, load_stage
+from training_jobs.spec import PROFILES, STAGES, Stage, load_stage
+from validation.errors import ConfigurationError
 
 # stage: starts from, modules, trains, lr, decay, steps, length (the design's table)
 PUBLISHED = {

@@ -1,0 +1,5 @@
+"""The base of the models' errors that a user can mend."""
+
+
+class ModelError(ValueError):
+    """Weights, a configuration or a tokenizer that cannot be used as they are."""
