@@ -37,6 +37,8 @@ _AUDIO_FAULTS: tuple[Fault, ...] = ("clipped", "silent", "truncated", "missing_f
 # In a conversation each fault is one of its answer.
 _QUESTION_FAULTS: tuple[Fault, ...] = (*_AUDIO_FAULTS, "duplicate_id")
 
+_HELD_OUT_VOICE = {"by": "field", "field": "speaker", "values": [HELD_OUT_SPEAKER]}
+
 Progress = Callable[[], None]
 
 
@@ -91,7 +93,8 @@ class Corpora:
     def write_questions(self, spoken: Sequence[SpokenQuestion], written: Sequence[WrittenQuestion]) -> None:
         """voxline's own rows: ``questions.jsonl`` with ``messages`` and ``audios``."""
         root = self._directory / QUESTIONS
-        faults = plant([row.row_id for row in spoken], _QUESTION_FAULTS, self._rng)
+        candidates = [row.row_id for row in spoken if row.question.voice.speaker != HELD_OUT_SPEAKER]
+        faults = plant(candidates, _QUESTION_FAULTS, self._rng)
         rows: list[str] = []
         for row in spoken:
             question, answer = Path("questions") / f"{row.row_id}.wav", Path("answers") / f"{row.row_id}.wav"
@@ -137,10 +140,7 @@ def corpora_document() -> dict[str, Any]:
                 **common,
                 "language": "en",
                 "tasks": ["asr", "tts"],
-                "split": [
-                    {"by": "field", "field": "speaker", "values": [HELD_OUT_SPEAKER]},
-                    _tenth("utterance_id"),
-                ],
+                "split": [_HELD_OUT_VOICE, _tenth("utterance_id")],
             },
             {
                 "name": MANDARIN,
@@ -160,7 +160,7 @@ def corpora_document() -> dict[str, Any]:
                 **common,
                 "language": "en",
                 # A question and its answer belong to the same split.
-                "split": [_tenth("conversation_id")],
+                "split": [_HELD_OUT_VOICE, _tenth("conversation_id")],
             },
         ]
     }

@@ -13,8 +13,8 @@ from assets.sample.synthesis import SampleError, Take
 from assets.sample.voices import ANSWERING_VOICE, ASKING_VOICES, COMMAND_VOICES, MANDARIN_VOICES, Voice
 
 # Shares of the audio files; a spoken question has two, itself and its answer.
-_COMMAND_SHARE = 0.50
-_MANDARIN_SHARE = 0.16
+_COMMAND_SHARE = 0.46
+_MANDARIN_SHARE = 0.14
 _WRITTEN_PER_SPOKEN_QUESTION = 1 / 7
 # Fewer leave no room for the planted faults beside good rows of every voice.
 _FEWEST_UTTERANCES = 60

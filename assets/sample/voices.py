@@ -44,6 +44,10 @@ MANDARIN_VOICES: tuple[Voice, ...] = (
     Voice("bo", "Bo", "M", "zh", "cmn+m1", 140, 50),
 )
 
-# Questions are asked by voices that training knows from the commands, and answered by one voice of its own.
-ASKING_VOICES: tuple[Voice, ...] = COMMAND_VOICES[:5]
+# Questions are asked by voices that training knows from the commands and by the held-out one, and answered by one
+# voice of its own.
+ASKING_VOICES: tuple[Voice, ...] = (
+    *COMMAND_VOICES[:5],
+    *(voice for voice in COMMAND_VOICES if voice.speaker == HELD_OUT_SPEAKER),
+)
 ANSWERING_VOICE = Voice("vox", "Vox", "F", "en", "en-us+f5", 140, 50)
