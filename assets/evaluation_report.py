@@ -2,23 +2,22 @@
 
 import dagster as dg
 
-from assets.data_digests import rows_digest
-from assets.outputs import Outputs, inputs_digest
+from assets.final_model import FINAL_STAGE, final_model
+from assets.outputs import inputs_digest
 from assets.programs import Pipes, materialize_by_program
-from assets.speech_tokenizer import tokenizer_of
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import EvaluateJob
 from training_jobs.launch import program_command
 
-RECIPE = 1
+RECIPE = 2
 
 
 def build() -> dg.AssetsDefinition:
     """The asset."""
 
     @dg.asset(
-        deps=["sft", "audio_tokens", "training_jsonl"],
+        deps=[FINAL_STAGE, "audio_tokens", "training_jsonl"],
         backfill_policy=ONE_RUN,
         group_name="evaluation",
         kinds={"pytorch", "parquet"},
@@ -29,35 +28,30 @@ def build() -> dg.AssetsDefinition:
     def evaluation_report(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
-        outputs = Outputs(workspace.training_dir)
-        tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
-        model = outputs.present("sft")
-        spec, settings = workspace.stage("sft"), workspace.profile.evaluation
-        rows = rows_digest(workspace.lake, workspace.corpus_names, "test")
-        tracking = workspace.tracking(context, tokenizer_digest, rows, "sft")
+        final, settings = final_model(context, workspace), workspace.profile.evaluation
         metadata = materialize_by_program(
             context,
             pipes,
-            outputs,
+            final.outputs,
             inputs_digest(
                 RECIPE,
-                model=model.inputs,
-                rows=rows,
-                tokenizer=tokenizer_digest,
+                model=final.output.inputs,
+                rows=final.held_out,
+                tokenizer=final.tokenizer_digest,
                 settings=settings.model_dump(),
-                ratio=list(spec.ratio),
+                ratio=list(final.spec.ratio),
             ),
             lambda job, log: program_command("evaluate", job, log, quiet=workspace.quiet_programs),
             lambda directory: EvaluateJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,
-                model_dir=model.path / "model",
-                tokenizer_dir=tokenizer_dir,
-                ratio=spec.ratio,
+                model_dir=final.model_dir,
+                tokenizer_dir=final.tokenizer_dir,
+                ratio=final.spec.ratio,
                 settings=settings,
-                seed=spec.seed,
+                seed=final.spec.seed,
                 output_dir=directory,
-                tracking=tracking,
+                tracking=final.tracking,
             ),
         )
         return dg.MaterializeResult(metadata=metadata)

@@ -2,10 +2,9 @@
 
 import dagster as dg
 
-from assets.data_digests import rows_digest
-from assets.outputs import Outputs, inputs_digest
+from assets.final_model import FINAL_STAGE, final_model
+from assets.outputs import inputs_digest
 from assets.programs import Pipes, materialize_by_program
-from assets.speech_tokenizer import tokenizer_of
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BenchmarkJob
@@ -19,7 +18,7 @@ def build() -> dg.AssetsDefinition:
 
     @dg.asset(
         # After the evaluation, not beside it: two programs on one machine would slow one another's clock.
-        deps=["sft", "evaluation_report"],
+        deps=[FINAL_STAGE, "evaluation_report"],
         backfill_policy=ONE_RUN,
         group_name="evaluation",
         kinds={"pytorch"},
@@ -29,27 +28,24 @@ def build() -> dg.AssetsDefinition:
     def latency_benchmark(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
-        outputs = Outputs(workspace.training_dir)
-        tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
-        model = outputs.present("sft")
-        spec, settings = workspace.stage("sft"), workspace.profile.benchmark
-        rows = rows_digest(workspace.lake, workspace.corpus_names, "test")
-        tracking = workspace.tracking(context, tokenizer_digest, rows, "sft")
+        final, settings = final_model(context, workspace), workspace.profile.benchmark
         metadata = materialize_by_program(
             context,
             pipes,
-            outputs,
-            inputs_digest(RECIPE, model=model.inputs, rows=rows, settings=settings.model_dump()),
+            final.outputs,
+            inputs_digest(
+                RECIPE, model=final.output.inputs, rows=final.held_out, settings=settings.model_dump()
+            ),
             lambda job, log: program_command("benchmark", job, log, quiet=workspace.quiet_programs),
             lambda directory: BenchmarkJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,
-                model_dir=model.path / "model",
-                tokenizer_dir=tokenizer_dir,
-                ratio=spec.ratio,
+                model_dir=final.model_dir,
+                tokenizer_dir=final.tokenizer_dir,
+                ratio=final.spec.ratio,
                 settings=settings,
                 output_dir=directory,
-                tracking=tracking,
+                tracking=final.tracking,
             ),
         )
         return dg.MaterializeResult(metadata=metadata)

@@ -2,23 +2,25 @@
 
 import dagster as dg
 
-from assets.data_digests import rows_digest
+from assets.final_model import FINAL_STAGE, final_model
 from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
-from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.gate import load_thresholds
-from training_jobs.jobs import RegisterJob
+from training_jobs.jobs import RESULT_FILE, RegisterJob, Tracking, read_result
 from training_jobs.launch import program_command
+from training_jobs.registry import is_registered
 
-RECIPE = 1
+RECIPE = 2
+_ASSET = "registered_model"
 
 
 def build() -> dg.AssetsDefinition:
     """The asset."""
 
     @dg.asset(
-        deps=["sft", "evaluation_report", "latency_benchmark"],
+        name=_ASSET,
+        deps=[FINAL_STAGE, "evaluation_report", "latency_benchmark"],
         backfill_policy=ONE_RUN,
         group_name="registry",
         kinds={"mlflow"},
@@ -28,36 +30,50 @@ def build() -> dg.AssetsDefinition:
     def registered_model(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
-        outputs = Outputs(workspace.training_dir)
-        tokenizer_dir, tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))
-        model, evaluation, latency = (
-            outputs.present(asset) for asset in ("sft", "evaluation_report", "latency_benchmark")
+        final = final_model(context, workspace)
+        evaluation, latency = (
+            final.outputs.present(name) for name in ("evaluation_report", "latency_benchmark")
         )
-        tracking = workspace.tracking(
-            context, tokenizer_digest, rows_digest(workspace.lake, workspace.corpus_names, "train"), "sft"
+        inputs = inputs_digest(
+            RECIPE,
+            model=final.output.inputs,
+            evaluation=evaluation.inputs,
+            latency=latency.inputs,
+            tracking_uri=workspace.tracking_uri,
+            gate=load_thresholds().model_dump(),
         )
+        forget_unless_current(final.outputs, inputs, final.tracking)
         metadata = materialize_by_program(
             context,
             pipes,
-            outputs,
-            inputs_digest(
-                RECIPE,
-                model=model.inputs,
-                evaluation=evaluation.inputs,
-                latency=latency.inputs,
-                tracking_uri=workspace.tracking_uri,
-                gate=load_thresholds().model_dump(),
-            ),
+            final.outputs,
+            inputs,
             lambda job, log: program_command("register", job, log, quiet=workspace.quiet_programs),
             lambda directory: RegisterJob(
-                model_dir=model.path / "model",
-                tokenizer_dir=tokenizer_dir,
+                model_dir=final.model_dir,
+                tokenizer_dir=final.tokenizer_dir,
                 evaluation_dir=evaluation.path,
                 benchmark_dir=latency.path,
                 output_dir=directory,
-                tracking=tracking,
+                tracking=final.tracking,
             ),
         )
         return dg.MaterializeResult(metadata=metadata)
 
     return registered_model
+
+
+def forget_unless_current(outputs: Outputs, inputs: str, tracking: Tracking) -> None:
+    """Have a registration made anew that the registry has lost, or that another one has followed since.
+
+    The output lies in a directory, what it stands for in the registry. And a model that comes back after another one
+    was registered is the candidate again.
+    """
+    directory = outputs.directory(_ASSET, inputs)
+    result = read_result(directory)
+    if result is None:
+        return
+    present = outputs.find(_ASSET)
+    is_latest = present is not None and present.inputs == inputs
+    if not is_latest or not is_registered(tracking, result["version"], result["model_digest"]):
+        (directory / RESULT_FILE).unlink()

@@ -67,7 +67,7 @@ def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
     hardware, load = describe_hardware(device), load_average()
     params = {**job.settings.model_dump(), **asdict(hardware)}
     with tracked_run(job.tracking, "voxline/latency", "latency", params) as run:
-        model = SpeechModel.load(job.model_dir, device)
+        model = SpeechModel.load(job.model_dir, device, job.ratio)
         audio_tokenizer = load_audio_tokenizer(job.tokenizer_dir)
         rows = held_out_rows(
             Lake(job.lake),

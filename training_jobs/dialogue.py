@@ -7,16 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models import SCHEDULES, generate, load_model
-from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION, encode_prompt, vocabulary_of
+from training_jobs.rows import (
+    AUDIO_MARKER,
+    INTERLEAVING_RATIO,
+    SPEAK_INSTRUCTION,
+    encode_prompt,
+    vocabulary_of,
+)
+from validation.errors import UserError
 
 if TYPE_CHECKING:
     from models import MctpForCausalLM
 
 Mode = Literal["vanilla", "balance", "boost", "turbo"]
 TRANSCRIBE_PROMPT = f"Convert the speech to text.\n{AUDIO_MARKER}"  # DESIGN §4
+
+
+class PromptTooLongError(UserError):
+    """A prompt that leaves no position for a reply; names both numbers."""
+
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -38,26 +51,39 @@ class Reply:
     ended: bool
 
 
-class SpeechModel:
-    """A checkpoint with its text tokenizer; decodes greedily."""
+def dtype_on(device: str) -> torch.dtype:
+    """What stages train in there, and hence what is evaluated, timed and served: bfloat16 on GPUs."""
+    return torch.float32 if device == "cpu" else torch.bfloat16
 
-    def __init__(self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+
+class SpeechModel:
+    """A checkpoint with its text tokenizer; decodes greedily.
+
+    ``ratio`` is the interleaving it was trained with: earlier spoken replies in a prompt are laid out by it.
+    """
+
+    def __init__(
+        self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast, ratio: Sequence[int]
+    ) -> None:
         self.model = model
+        self._ratio = ratio
         self.tokenizer = tokenizer
         self._vocabulary = vocabulary_of(tokenizer)
         # Ids past the tokenizer's own are the embedding's padding, which an untrained model may well pick.
         self._text_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
 
     @classmethod
-    def load(cls, directory: Path, device: str = "cpu") -> SpeechModel:
-        """Load weights and text tokenizer from a stage's ``model/`` directory, in float32.
+    def load(
+        cls, directory: Path, device: str = "cpu", ratio: Sequence[int] = INTERLEAVING_RATIO
+    ) -> SpeechModel:
+        """Load weights and text tokenizer from a stage's ``model/`` directory, in the dtype it was trained in.
 
         Raises:
             models.checkpoints.CheckpointError: if the directory holds no checkpoint.
         """
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         assert isinstance(tokenizer, PreTrainedTokenizerFast), type(tokenizer)
-        return cls(load_model(directory, device=device), tokenizer)
+        return cls(load_model(directory, device=device, dtype=dtype_on(device)), tokenizer, ratio)
 
     def reply(
         self, messages: Messages, audio_tokens: Sequence[Sequence[int]], mode: Mode, max_new_tokens: int
@@ -66,11 +92,16 @@ class SpeechModel:
 
         Raises:
             training_jobs.rows.RowError: for a marker without an audio, or an audio token out of range.
-            ValueError: if the prompt fills the model's positions, or the mode takes more modules than there are.
+            PromptTooLongError: if the prompt fills the model's positions.
+            models.errors.ModelError: if the mode takes more modules than there are.
         """
-        prompt = encode_prompt(messages, audio_tokens, self.tokenizer)
-        room = self.model.config.max_position_embeddings - len(prompt)
-        limit = min(max_new_tokens, room) if room > 0 else max_new_tokens
+        prompt = encode_prompt(messages, audio_tokens, self.tokenizer, self._ratio)
+        positions = self.model.config.max_position_embeddings
+        if len(prompt) >= positions:
+            raise PromptTooLongError(
+                f"the prompt has {len(prompt)} tokens; with a reply it must fit into {positions} positions"
+            )
+        limit = min(max_new_tokens, positions - len(prompt))
         return self.read(generate(self.model, prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
 
     def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:

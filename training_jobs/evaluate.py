@@ -3,7 +3,8 @@
 Leaves in the job's output directory ``rows.parquet`` (each row and mode: reference, hypothesis, errors),
 ``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode) and ``result.json`` with
 
-- ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen``,
+- ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen`` and
+  ``asr_unstated``,
   ``sqa_exact``, ``tts_wer``, ``tts_exact``; a figure without rows is absent. Also flat, as ``<mode>_<figure>``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ import polars as pl
 import psutil
 from tqdm import tqdm
 
-from training_jobs.evaluation_rows import EvaluationRow, HeldOut, held_out_rows
+from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, HeldOut, held_out_rows
 from training_jobs.evaluation_tables import overall, row_table, score_table, scores_markdown
 from training_jobs.evaluation_worker import Answer, answer, start
 from training_jobs.jobs import EvaluateJob, write_result
@@ -46,6 +48,7 @@ ROWS_FILE = "rows.parquet"
 SCORES_FILE = "scores.parquet"
 _HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
 _PROGRESS_SECONDS = 10.0
+_NAMED = 20  # rows that are named in the log when they are not asked
 _MODEL_COPIES = 3  # memory of one worker, in sizes of the weights on disk: bf16 read as float32, and caches
 
 
@@ -70,12 +73,13 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
         )
         slices = len({row.slice_key for row in held_out.rows})
         report.log(f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(MODES)}")
-        answers = _decode(job.model_dir, held_out.rows, settings.max_new_tokens, report)
+        answers, too_long = _decode(job, held_out.rows, report)
+        left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
         rows = row_table(held_out.rows, answers)
         scores = score_table(rows)
         _write_parquet(rows, job.output_dir / ROWS_FILE)
         _write_parquet(scores, job.output_dir / SCORES_FILE)
-        result = _result(rows, scores, held_out, time.monotonic() - began)
+        result = _result(rows, scores, held_out, left_out, time.monotonic() - began)
         result["run_id"] = run.run_id
         _track(run, scores, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
@@ -83,54 +87,79 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
     return result
 
 
-def _result(rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, seconds: float) -> dict[str, Any]:
+def _result(
+    rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, left_out: dict[str, int], seconds: float
+) -> dict[str, Any]:
     figures = overall(rows)
     return {
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
-        "rows": len(held_out.rows),
+        "rows": rows.select("corpus", "row_id", "task").n_unique(),
         "held_out_digest": digest_value(
             [[*row.slice_key, row.row_id, row.reference] for row in held_out.rows]
         ),
-        "left_out": held_out.left_out,
+        "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
         "seconds": round(seconds, 1),
         "scores_markdown": scores_markdown(scores, MODES),
     }
 
 
-def _decode(
-    model_dir: Path, rows: Sequence[EvaluationRow], max_new_tokens: int, report: Reporter
-) -> list[Answer]:
-    device = "cuda" if gpu_count() else "cpu"
-    workers = 1 if device == "cuda" else _cpu_workers(model_dir)
+def _decode(job: EvaluateJob, rows: Sequence[EvaluationRow], report: Reporter) -> tuple[list[Answer], int]:
+    """The answers, and the number of rows that are too long to be asked."""
+    workers = 1 if gpu_count() else _cpu_workers(job.model_dir)
     answers: list[Answer] = []
+    too_long: dict[tuple[str, str, str], str] = {}
     total = len(rows) * len(MODES)
     with (
-        _pool(model_dir, device, workers) as pool,
+        _pool(job, workers) as pool,
         # A log file has the report's lines; the bar is for whoever watches a terminal.
         tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
     ):
-        waiting = [pool.submit(answer, row, mode, max_new_tokens) for row in rows for mode in MODES]
+        limit = job.settings.max_new_tokens
+        waiting = [pool.submit(answer, row, mode, limit) for row in rows for mode in MODES]
         next_line = time.monotonic() + _PROGRESS_SECONDS
         for done in as_completed(waiting):
-            answers.append(done.result())
+            got = done.result()
+            if isinstance(got, Answer):
+                answers.append(got)
+            else:
+                too_long[got.corpus, got.row_id, got.task] = got.why
             bar.update()
             if time.monotonic() >= next_line:
                 report.log(f"{len(answers)} of {total} replies")
                 next_line += _PROGRESS_SECONDS
-    return answers
+    for (corpus, row_id, task), why in sorted(too_long.items())[:_NAMED]:
+        report.log(f"not asked: {task} row {row_id!r} of corpus {corpus!r}: {why}")
+    # In both modes or in none: a row's figures stand side by side.
+    kept = [one for one in answers if (one.corpus, one.row_id, one.task) not in too_long]
+    if not kept:
+        raise EvaluationError(
+            f"none of {len(rows)} held-out rows could be asked: {next(iter(too_long.values()))}"
+        )
+    return kept, len(too_long)
 
 
 @contextmanager
-def _pool(model_dir: Path, device: str, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that have loaded the model; when the block fails, what is waiting is dropped."""
+def _pool(job: EvaluateJob, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that have loaded the model; when the block fails, what is waiting is dropped.
+
+    Raises:
+        EvaluationError: if one of the processes died.
+    """
     # A server that has torch imported and forks: one import instead of one per worker, and no threads to inherit.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_HEAVY])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=(model_dir, device))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=start, initargs=(job.model_dir, job.ratio)
+    )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise EvaluationError(
+            f"one of {workers} decoding processes died: either the model in {job.model_dir} cannot be loaded, of "
+            "which the lines above speak, or the memory ran out"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -16,7 +16,8 @@ from validation.errors import UserError
 from validation.lake import Lake
 
 EvaluationTask = Literal["asr", "sqa", "tts"]
-SpeakerGroup = Literal["known", "unseen"]
+SpeakerGroup = Literal["known", "unseen", "unstated"]
+UNKNOWN_SPEAKER = "unknown"  # what the readers write where a corpus names none
 
 
 class EvaluationError(UserError):
@@ -29,7 +30,8 @@ class EvaluationRow:
 
     Attributes:
         task: transcription, spoken question answering, or speech synthesis.
-        speaker_group: ``known`` where the speaker occurs in the training split of the row's corpus.
+        speaker_group: ``known`` where the speaker occurs in the training split of the row's corpus, ``unstated``
+            where the corpus names no speaker.
         messages: the turns up to the reply that is asked for.
         audio_tokens: token numbers, one list per ``<|audio|>`` marker in ``messages``.
         reference: the text that the reply should hold, or for synthesis the text it should speak.
@@ -76,8 +78,7 @@ def held_out_rows(
     slices: dict[tuple[str, ...], list[tuple[str, dict[str, Any], EvaluationRow]]] = {}
     left_out: Counter[str] = Counter()
     for record in table.filter(pl.col("split") == "test").iter_rows(named=True):
-        group: SpeakerGroup = "known" if (record["corpus"], record["speaker"]) in heard else "unseen"
-        row = _question(record, group)
+        row = _question(record, _speaker_group(record, heard))
         if isinstance(row, str):
             left_out[row] += 1
         else:
@@ -95,6 +96,12 @@ def held_out_rows(
     tokens = _tokens(lake, corpora, tokenizer_digest)
     rows = [_with_tokens(row, record, tokens, tokenizer_digest) for _, record, row in taken]
     return HeldOut(rows, {reason: count for reason, count in left_out.items() if count})
+
+
+def _speaker_group(record: Mapping[str, Any], heard: set[tuple[str, str]]) -> SpeakerGroup:
+    if record["speaker"] == UNKNOWN_SPEAKER:
+        return "unstated"
+    return "known" if (record["corpus"], record["speaker"]) in heard else "unseen"
 
 
 def _question(record: Mapping[str, Any], group: SpeakerGroup) -> EvaluationRow | str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
-from training_jobs.evaluation_rows import EvaluationRow
+from training_jobs.evaluation_rows import EvaluationRow, SpeakerGroup
 from training_jobs.evaluation_worker import Answer
 from training_jobs.scoring import ReplyScore, SliceScore, aggregate, normalise, score_reply
 
@@ -47,12 +47,15 @@ _SCORE_SCHEMA: dict[str, Any] = {
 
 # Figures of the overall view: name, which rows, and which figure of them.
 _OVERALL: tuple[tuple[str, Mapping[str, str], Callable[[SliceScore], float | None]], ...] = (
-    ("asr_known_wer", {"task": "asr", "speaker_group": "known"}, lambda score: score.wer),
-    ("asr_known_cer", {"task": "asr", "speaker_group": "known"}, lambda score: score.cer),
-    ("asr_known_exact", {"task": "asr", "speaker_group": "known"}, lambda score: score.exact_match),
-    ("asr_unseen_wer", {"task": "asr", "speaker_group": "unseen"}, lambda score: score.wer),
-    ("asr_unseen_cer", {"task": "asr", "speaker_group": "unseen"}, lambda score: score.cer),
-    ("asr_unseen_exact", {"task": "asr", "speaker_group": "unseen"}, lambda score: score.exact_match),
+    *(
+        (f"asr_{group}_{figure}", {"task": "asr", "speaker_group": group}, take)
+        for group in get_args(SpeakerGroup)
+        for figure, take in (
+            ("wer", lambda score: score.wer),
+            ("cer", lambda score: score.cer),
+            ("exact", lambda score: score.exact_match),
+        )
+    ),
     ("sqa_exact", {"task": "sqa"}, lambda score: score.exact_match),
     ("tts_wer", {"task": "tts"}, lambda score: score.wer),
     ("tts_exact", {"task": "tts"}, lambda score: score.exact_match),

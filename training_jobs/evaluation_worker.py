@@ -6,6 +6,7 @@ Torch comes in with :func:`start`: the process that hands out the rows imports t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +44,18 @@ class Answer:
     seconds: float
 
 
-def start(model_dir: Path, device: str) -> None:
-    """Load the model; runs once per process."""
+@dataclass(frozen=True)
+class TooLong:
+    """A row that was not asked, because its prompt leaves no position for a reply."""
+
+    corpus: str
+    row_id: str
+    task: EvaluationTask
+    why: str
+
+
+def start(model_dir: Path, ratio: Sequence[int]) -> None:
+    """Load the model, onto the GPU where torch sees one; runs once per process."""
     global _model
     import torch
     from transformers.utils import logging as transformers_logging
@@ -54,18 +65,26 @@ def start(model_dir: Path, device: str) -> None:
     # A token of a small model is over before a second thread has woken up: the cores go to rows instead.
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
-    _model = SpeechModel.load(model_dir, device)
+    _model = SpeechModel.load(model_dir, "cuda" if torch.cuda.is_available() else "cpu", ratio)
 
 
-def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer:
-    """Ask the model, in the process that :func:`start` has run in."""
+def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer | TooLong:
+    """Ask the model, in the process that :func:`start` has run in.
+
+    Raises:
+        EvaluationError: naming the row, if it cannot be asked as it stands.
+    """
+    from training_jobs.dialogue import PromptTooLongError
+
     assert _model is not None, "start() has not run in this process"
     began = time.perf_counter()
     try:
         reply = _model.reply(row.messages, row.audio_tokens, mode, max_new_tokens)
+        hypothesis = _read_back(_model, reply, max_new_tokens) if row.task == "tts" else reply.text
+    except PromptTooLongError as error:
+        return TooLong(row.corpus, row.row_id, row.task, str(error))
     except ValueError as error:
         raise EvaluationError(f"row {row.row_id!r} of corpus {row.corpus!r}, {mode}: {error}") from error
-    hypothesis = _read_back(_model, reply, max_new_tokens) if row.task == "tts" else reply.text
     return Answer(
         corpus=row.corpus,
         row_id=row.row_id,

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from training_jobs.dialogue import dtype_on
 from validation.digests import digest_value
 
 
@@ -22,6 +23,7 @@ class Hardware:
         threads: torch's, within one operation.
         memory_gib: of the machine, rounded to whole GiB.
         gpu: name of the device in use; ``None`` on a CPU.
+        dtype: of the weights.
     """
 
     cpu: str
@@ -29,6 +31,7 @@ class Hardware:
     threads: int
     memory_gib: int
     gpu: str | None
+    dtype: str
     torch: str
 
     @property
@@ -45,6 +48,7 @@ def describe_hardware(device: str) -> Hardware:
         threads=torch.get_num_threads(),
         memory_gib=round(psutil.virtual_memory().total / 2**30),
         gpu=torch.cuda.get_device_name() if device == "cuda" else None,
+        dtype=str(dtype_on(device)).removeprefix("torch."),
         torch=torch.__version__,
     )
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training_jobs.tracking_store import REGISTERED_MODEL, quiet_mlflow
+from training_jobs.jobs import Tracking
+from training_jobs.tracking_store import REGISTERED_MODEL, connect, quiet_mlflow
 from training_jobs.weights import COPY_LIMIT_BYTES, PARTS, directory_bytes, reference_to
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ def version_with(client: MlflowClient, digest: str) -> ModelVersion | None:
     """The version that serves the model with this digest, if there is one."""
     found = client.search_model_versions(f"name='{REGISTERED_MODEL}' and tags.{DIGEST_TAG}='{digest}'")
     return max(found, key=lambda version: int(version.version), default=None)
+
+
+def is_registered(tracking: Tracking, version: str, digest: str) -> bool:
+    """Whether the registry still has this version, of the model with this digest."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = connect(tracking).get_model_version(REGISTERED_MODEL, version)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return found.tags.get(DIGEST_TAG) == digest
 
 
 def version_at(client: MlflowClient, alias: str) -> ModelVersion | None:

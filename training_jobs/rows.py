@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 IGNORED = -100  # the label of a position without a loss, as torch's cross entropy has it
 AUDIO_MARKER = "<|audio|>"
 SPEAK_INSTRUCTION = "Convert the text to speech.\n"
+# Text and audio counts in turn, the markers among the audio; upstream's (DESIGN §4), where no stage says otherwise.
+INTERLEAVING_RATIO = (1, 10, 4, 10)
 ROLES = ("system", "user", "assistant")
 _AUDIO_NAME = re.compile(r"<\|audio_(\d+)\|>")
 
@@ -119,7 +121,7 @@ def encode_prompt(
     messages: Sequence[Mapping[str, str]],
     audio_tokens: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerFast,
-    ratio: Sequence[int] = (1, 10, 4, 10),
+    ratio: Sequence[int] = INTERLEAVING_RATIO,
 ) -> list[int]:
     """Token ids of the turns given, followed by ``<|im_start|>assistant\\n``: what a reply is generated from.
 

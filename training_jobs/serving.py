@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from models import AudioTokenizer, load_audio_tokenizer
+from models.tokenizers.interface import TokenizerError
 from training_jobs.dialogue import Mode, Reply, SpeechModel
 from training_jobs.rows import AUDIO_MARKER
 from validation.errors import UserError
@@ -33,14 +34,12 @@ class ServingParams:
         mode: decode mode.
         max_new_tokens: limit of each reply.
         speak: for ``asr``, read the transcript aloud too; the other tasks speak by themselves.
-        output_dir: write WAV files there instead of returning their bytes; empty for bytes.
     """
 
     task: ServingTask = "asr"
     mode: Mode = "boost"
     max_new_tokens: int = 512
     speak: bool = True
-    output_dir: str = ""
 
     @classmethod
     def parse(cls, params: Mapping[str, Any] | None) -> ServingParams:
@@ -68,14 +67,12 @@ class Answer:
 
     Attributes:
         text: transcript, answer, or the text among a spoken reply.
-        audio_wav: a WAV file (22,050 Hz, mono, PCM16); empty without speech, or where it went to a file.
-        audio_path: that file; empty otherwise.
+        audio_wav: the bytes of a WAV file (22,050 Hz, mono, PCM16); empty without speech.
         note: what there is to know, such as why there is no speech; empty where all is well.
     """
 
     text: str
     audio_wav: bytes
-    audio_path: str
     note: str
 
 
@@ -105,21 +102,19 @@ class SpeechService:
             if not request.strip():
                 raise RequestError(f"row {row}: the text to speak is empty")
             spoken = self._model.speak(request, mode, limit)
-            return self._assemble(row, "speech", spoken.text, spoken, [spoken], params)
+            return self._assemble(spoken.text, spoken, [spoken], params)
         audio_tokens = self._encode(row, request)
         if params.task == "sqa":
             question = [{"role": "user", "content": AUDIO_MARKER}]
             reply = self._model.reply(question, [audio_tokens], mode, limit)
-            return self._assemble(row, Path(request).stem, reply.text, reply, [reply], params)
+            return self._assemble(reply.text, reply, [reply], params)
         heard = self._model.transcribe(audio_tokens, mode, limit)
         spoken_back = self._model.speak(heard.text, mode, limit) if params.speak and heard.text else None
         replies = [heard, spoken_back] if spoken_back is not None else [heard]
-        return self._assemble(row, Path(request).stem, heard.text, spoken_back, replies, params)
+        return self._assemble(heard.text, spoken_back, replies, params)
 
     def _assemble(
         self,
-        row: int,
-        name: str,
         text: str,
         spoken: Reply | None,
         replies: Sequence[Reply],
@@ -127,26 +122,19 @@ class SpeechService:
     ) -> Answer:
         notes = []
         if any(not reply.ended for reply in replies):
-            notes.append(f"a reply was cut at {params.max_new_tokens} tokens")
+            longest = max(len(reply.token_ids) for reply in replies if not reply.ended)
+            notes.append(f"a reply was cut at {longest} tokens")
         if not text:
             notes.append("the reply has no text")
         if spoken is None or not spoken.audio_tokens:
             is_wanted = params.task != "asr" or params.speak
-            return Answer(
-                text, b"", "", "; ".join([*notes, *(["the reply has no speech"] if is_wanted else [])])
-            )
-        # Not part of the interface: some tokenizers only listen.
-        decode = getattr(self._audio_tokenizer, "decode", None)
-        if decode is None:
-            notes.append(f"{type(self._audio_tokenizer).__name__} cannot turn tokens into sound")
-            return Answer(text, b"", "", "; ".join(notes))
-        wav = _wav(decode(spoken.audio_tokens))
-        if not params.output_dir:
-            return Answer(text, wav, "", "; ".join(notes))
-        path = Path(params.output_dir) / f"{row:04d}-{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(wav)
-        return Answer(text, b"", str(path), "; ".join(notes))
+            return Answer(text, b"", "; ".join([*notes, *(["the reply has no speech"] if is_wanted else [])]))
+        try:
+            wav = _wav(self._audio_tokenizer.decode(spoken.audio_tokens))
+        except TokenizerError as error:
+            # Some tokenizers only listen.
+            return Answer(text, b"", "; ".join([*notes, str(error)]))
+        return Answer(text, wav, "; ".join(notes))
 
     def _encode(self, row: int, request: str) -> list[int]:
         path = Path(request)
@@ -158,7 +146,10 @@ class SpeechService:
             raise RequestError(f"row {row}: {request!r} is no audio that can be read: {error}") from error
         if not len(samples):
             raise RequestError(f"row {row}: {request!r} holds no sample")
-        return self._audio_tokenizer.encode(samples.mean(axis=1), rate_hz)
+        try:
+            return self._audio_tokenizer.encode(samples.mean(axis=1), rate_hz)
+        except TokenizerError as error:
+            raise RequestError(f"row {row}: {request!r}: {error}") from error
 
 
 def _wav(waveform: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:

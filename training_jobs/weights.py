@@ -1,6 +1,6 @@
 """Where a registered version's weights lie: copied with it, or, where they are big, referred to.
 
-A reference is a path or URL with the digest of what lies there; the weights stay where training left them, and a
+A reference is a path with the digest of what lies there; the weights stay where training left them, and a
 version whose weights have changed or gone is refused instead of served.
 """
 
@@ -36,7 +36,7 @@ def model_digest(checkpoint: Path, tokenizer: Path) -> str:
 def reference_to(checkpoint: Path, tokenizer: Path) -> dict[str, Any]:
     """What a version's ``model_config`` says of weights that are not copied."""
     return {
-        name: {"uri": str(directory.resolve()), "digest": digest_directory(directory)}
+        name: {"path": str(directory.resolve()), "digest": digest_directory(directory)}
         for name, directory in zip(PARTS, (checkpoint, tokenizer), strict=True)
     }
 
@@ -59,18 +59,13 @@ def locate_weights(artifacts: Mapping[str, str], model_config: Mapping[str, Any]
 
 
 def _referred(name: str, reference: Mapping[str, str]) -> Path:
-    uri, digest = reference["uri"], reference["digest"]
-    if "://" in uri:
-        from mlflow.artifacts import download_artifacts
-
-        directory = Path(download_artifacts(artifact_uri=uri))
-    else:
-        directory = Path(uri)
+    path, digest = reference["path"], reference["digest"]
+    directory = Path(path)
     if not directory.is_dir():
-        raise WeightsError(f"the {name} of this version was registered by reference to {uri}, which is gone")
+        raise WeightsError(f"the {name} of this version was registered by reference to {path}, which is gone")
     found = digest_directory(directory)
     if found != digest:
         raise WeightsError(
-            f"the {name} at {uri} has changed since it was registered: digest {found}, was {digest}"
+            f"the {name} at {path} has changed since it was registered: digest {found}, was {digest}"
         )
     return directory

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from models import load_audio_tokenizer
+from models import load_audio_tokenizer, load_model, save_model
 from training_jobs.evaluate import evaluate
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, held_out_rows
 from training_jobs.evaluation_tables import overall, row_table, score_table
@@ -62,6 +63,38 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     run = connect(tracking).get_run(result["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["boost/asr_known_exact"] == 1.0
+
+
+def test_rows_too_long_for_the_model_are_left_out_by_name_and_the_others_scored(
+    trained: Any, tracking: Tracking, tmp_path: Path
+) -> None:
+    model = load_model(trained.model_dir)
+    shortened = tmp_path / "model"
+    shutil.copytree(trained.model_dir, shortened)
+    # Room for the questions, which are nothing but audio, and not for an instruction beside it.
+    model.config.max_position_embeddings = 40
+    save_model(model, shortened)
+    lines: list[str] = []
+    job = _job(trained, tracking, tmp_path / "out").model_copy(
+        update={
+            "model_dir": shortened,
+            "settings": EvaluationSettings(max_rows_per_slice=2, max_new_tokens=8),
+        }
+    )
+    result = evaluate(job, Reporter(lines.append))
+    assert result["left_out"]["longer than the model's positions"] == 2 * 2 * 2  # rows x voices x (asr, tts)
+    assert result["rows"] == 2 * 2
+    said = [line for line in lines if line.startswith("not asked: asr row ")]
+    assert said and "must fit into 40 positions" in said[0]
+
+
+def test_a_voice_that_nobody_named_is_neither_known_nor_unseen(trained: Any, tmp_path: Path) -> None:
+    rows = Lake(trained.lake).read_table("training_rows", CORPUS).with_columns(speaker=pl.lit("unknown"))
+    lake = Lake(str(tmp_path))
+    lake.write_table("training_rows", CORPUS, rows)
+    lake.write_table("audio_tokens", CORPUS, Lake(trained.lake).read_table("audio_tokens", CORPUS))
+    held_out = held_out_rows(lake, [CORPUS], load_audio_tokenizer(trained.tokenizer_dir).digest, 9, seed=0)
+    assert {row.speaker_group for row in held_out.rows} == {"unstated"}
 
 
 def test_which_rows_are_drawn_depends_on_the_seed_and_not_on_the_others(trained: Any) -> None:

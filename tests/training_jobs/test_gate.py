@@ -38,6 +38,11 @@ def test_a_good_model_without_a_champion_passes_and_says_by_what() -> None:
         (_with_scores(asr_known_wer=0.25), "asr_known_wer 0.2500 is within 0.1000 of Vanilla's 0.0800"),
         (_with_scores(sqa_exact=math.nan), "boost sqa_exact is nan"),
         (replace(GOOD, scores={}), "0 figures of held-out rows"),
+        (replace(GOOD, scores={"sqa_exact": 0.9}), "no held-out utterance was transcribed"),
+        (
+            replace(GOOD, scores={"asr_unseen_wer": 1.3}, vanilla_scores={"asr_unseen_wer": 1.3}),
+            "asr_unseen_wer 1.3000 is at most 0.5000",
+        ),
         (
             replace(GOOD, tokens_per_second={"vanilla": 100.0, "boost": 99.0}),
             "Boost's 99.0 tokens per second",
@@ -100,8 +105,8 @@ def test_a_figure_that_only_one_of_the_two_has_is_not_compared_and_that_is_said(
 
 def test_thresholds_refuse_unknown_keys_and_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
-    path.write_text("max_wer: 3\n")
+    path.write_text("greatest_wer: 3\n")
     with pytest.raises(
-        ConfigurationError, match=r"gate\.yaml.*max_wer: Extra inputs are not permitted \(got 3\)"
+        ConfigurationError, match=r"gate\.yaml.*greatest_wer: Extra inputs are not permitted \(got 3\)"
     ):
         load_thresholds(path)
