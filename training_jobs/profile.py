@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from training_jobs.spec import ProfileName
+from training_jobs.spec import ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain, read_yaml_mapping
 from validation.tasks import Task
@@ -24,6 +25,19 @@ class TinyBackbone(Strict):
     attention_heads: int = Field(gt=0)
     key_value_heads: int = Field(gt=0)
     max_position_embeddings: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> TinyBackbone:
+        if self.hidden_size % (2 * self.attention_heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be an even multiple of attention_heads {self.attention_heads}: "
+                "rotary positions turn pairs of values"
+            )
+        if self.attention_heads % self.key_value_heads:
+            raise ValueError(
+                f"attention_heads {self.attention_heads} must be a multiple of key_value_heads {self.key_value_heads}"
+            )
+        return self
 
 
 class BaseModelSettings(Strict):
@@ -46,11 +60,15 @@ class AudioTokenizerSettings(Strict):
     codes: int = Field(ge=2, le=16_384)
     max_training_seconds: float = Field(gt=0, description="audio drawn at random from the training split")
     iterations: int = Field(gt=0)
-    seed: int
+    seed: int = Field(ge=0)
 
 
 class MixtureItem(Strict):
-    """How often the rows of one task (and corpus, where given) are seen in one pass; 0.5 takes half of them."""
+    """How often a pack holds each row of one task (and corpus, where given).
+
+    Drawn once, for the whole stage: 0.5 takes half of the rows, and the others are never seen; 2.5 takes all of them
+    twice and half of them once more. ``plan.json`` counts the rows that were not drawn.
+    """
 
     task: Task
     corpus: str | None = None
@@ -73,6 +91,13 @@ class BenchmarkSettings(Strict):
     warmup: int = Field(gt=0)
 
 
+class ProgramLimits(Strict):
+    """When the supervisor ends a program, in seconds."""
+
+    grace_s: float = Field(gt=0, description="from the request to stop until it is killed; a step and a save")
+    stall_s: float = Field(gt=0, description="without a line of output: it hangs, and is ended")
+
+
 class Profile(Strict):
     """Everything that has a size, except the stages' hyper-parameters."""
 
@@ -82,19 +107,25 @@ class Profile(Strict):
     mixtures: dict[str, list[MixtureItem]]
     evaluation: EvaluationSettings
     benchmark: BenchmarkSettings
+    limits: ProgramLimits
 
 
 def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
-    """The profile ``name`` from ``profiles/<name>.yaml``.
+    """The profile ``name`` from ``profiles/<name>.yaml``, over the profile that it makes smaller, if any.
 
     Raises:
-        ConfigurationError: for an unknown key or a value out of range, naming the file.
+        ConfigurationError: for an unknown key or a value out of range, naming the files.
     """
-    path = (folder or Path(str(files("training_jobs") / "profiles"))) / f"{name}.yaml"
+    folder = folder or Path(str(files("training_jobs") / "profiles"))
+    paths = [folder / f"{layer}.yaml" for layer in layers_of(name)]
+    values: dict[str, Any] = {}
+    for path in paths:
+        values = layered(values, read_yaml_mapping(path))
     try:
-        return Profile.model_validate(read_yaml_mapping(path))
+        return Profile.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {explain(error)}") from error
+        where = " over ".join(str(path) for path in reversed(paths))
+        raise ConfigurationError(f"{where}: {explain(error)}") from error
 
 
 def base_model_directory(settings: BaseModelSettings) -> Path:
@@ -111,3 +142,18 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
             "set the variable to a directory that holds Qwen2.5-7B-Instruct"
         )
     return directory
+
+
+def position_limit(settings: BaseModelSettings) -> int:
+    """Tokens that the base model has positions for.
+
+    Raises:
+        ConfigurationError: if the published model is not there, or its ``config.json`` does not say it.
+    """
+    if settings.make is not None:
+        return settings.make.max_position_embeddings
+    path = base_model_directory(settings) / "config.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["max_position_embeddings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: max_position_embeddings cannot be read: {error!r}") from error

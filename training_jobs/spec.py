@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from models.interleaving import interleave
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain, read_yaml_mapping
 
@@ -17,12 +19,16 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
 # `debug` is for tests: it says only in what it is smaller than `tiny`.
 _SMALLER_THAN: dict[ProfileName, ProfileName] = {"debug": "tiny"}
+COMMON_FILE = "common.yaml"
+# The graph follows these, and is the same in every profile.
+_SAME_EVERYWHERE = ("stage", "starts_from", "description")
 
 
 class StageSpec(Strict):
     """Hyper-parameters of one stage (DESIGN §5)."""
 
     stage: Stage
+    description: str = Field(description="what people read beside the stage; decides nothing")
     starts_from: Literal["base_model"] | Stage
     mctp_modules: int = Field(ge=0, le=32)
     trainable: Literal["all", "mctp"]
@@ -43,44 +49,80 @@ class StageSpec(Strict):
     gradient_checkpointing: bool
     zero_stage: Literal[1, 2]
     precision: Literal["auto", "float32", "bfloat16"]
-    seed: int
+    seed: int = Field(ge=0)
     checkpoints: int = Field(gt=0, description="how many times to save, evenly spaced")
     keep_checkpoints: int = Field(gt=0)
     ratio: tuple[int, ...] = Field(description="text and audio counts in turn, of the interleaving")
     mixture: str = Field(description="name of the profile's mixture")
-    processes: Literal["auto"] | int = Field(description="auto: one per GPU; two where there is none")
+    processes: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="ranks; auto: one per GPU, two where there is none"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> StageSpec:
         if self.mctp_modules == 0 and self.trainable == "mctp":
             raise ValueError(f"stage {self.stage} trains MCTP modules only, but mctp_modules is 0")
-        if len(self.ratio) < 2 or len(self.ratio) % 2 or min(self.ratio) < 1:
+        order = ("base_model", *STAGES)
+        if order.index(self.starts_from) >= order.index(self.stage):
             raise ValueError(
-                f"ratio {list(self.ratio)} of stage {self.stage} must be pairs of counts of at least 1"
+                f"stage {self.stage} starts from {self.starts_from}; it may start from one of "
+                f"{list(order[: order.index(self.stage)])}"
             )
+        interleave((), (), self.ratio, begin_id=0, end_id=0)  # refuses a ratio that no reply can be laid out by
         return self
 
+    def decisive(self) -> dict[str, Any]:
+        """The values that the outcome depends on, as JSON values: what digests are made from."""
+        return self.model_dump(exclude={"description"})
 
-def _stage_files() -> Path:
-    return Path(str(files("training_jobs") / "stages"))
+
+def layers_of(profile: ProfileName) -> tuple[ProfileName, ...]:
+    """The profiles whose values make up ``profile``; later ones win."""
+    return (_SMALLER_THAN[profile], profile) if profile in _SMALLER_THAN else (profile,)
+
+
+def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the values of ``above`` over it; mappings in both are layered in the same way."""
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        merged[key] = (
+            layered(lower, value) if isinstance(lower, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged
 
 
 def load_stage(stage: Stage, profile: ProfileName, folder: Path | None = None) -> StageSpec:
-    """The spec of ``stage``: its 7b values with the profile's own over them.
+    """The spec of ``stage``: what all stages share, its own 7b values, and the profile's of both, in this order.
 
     Raises:
         ConfigurationError: for an unknown key, profile or value out of range, naming the file.
     """
-    path = (folder or _stage_files()) / f"{stage}.yaml"
-    document = read_yaml_mapping(path)
-    profiles = document.pop("profiles", {})
+    folder = folder or Path(str(files("training_jobs") / "stages"))
+    path = folder / f"{stage}.yaml"
+    common, common_profiles = _read(folder / COMMON_FILE)
+    own, own_profiles = _read(path)
+    values = layered(common, own)
+    for name in layers_of(profile):
+        values |= common_profiles.get(name, {}) | own_profiles.get(name, {})
+    try:
+        spec = StageSpec.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path} over {COMMON_FILE}, profile {profile}: {explain(error)}") from error
+    if spec.stage != stage:
+        raise ConfigurationError(f"{path}: stage: got {spec.stage!r}; the file's name says {stage!r}")
+    return spec
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The 7b values of a file, and those of the profiles."""
+    values = read_yaml_mapping(path)
+    profiles = values.pop("profiles", {})
     if not isinstance(profiles, dict) or not all(isinstance(values, dict) for values in profiles.values()):
         raise ConfigurationError(f"{path}: profiles: got {profiles!r:.120}; wanted are values per profile")
-    unknown = sorted(set(profiles) - set(PROFILES))
-    if unknown:
+    if unknown := sorted(set(profiles) - set(PROFILES)):
         raise ConfigurationError(f"{path}: unknown profiles {unknown}; there are {list(PROFILES)}")
-    above = profiles.get(_SMALLER_THAN[profile], {}) if profile in _SMALLER_THAN else {}
-    try:
-        return StageSpec.model_validate(document | above | profiles.get(profile, {}))
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}, profile {profile}: {explain(error)}") from error
+    for name, changes in profiles.items():
+        if fixed := sorted(set(changes).intersection(_SAME_EVERYWHERE)):
+            raise ConfigurationError(f"{path}: profiles.{name}: {fixed} must be the same in every profile")
+    return values, profiles

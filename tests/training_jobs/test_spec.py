@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from training_jobs.profile import base_model_directory, load_profile
+from training_jobs.profile import TinyBackbone, base_model_directory, load_profile
 from training_jobs.spec import PROFILES, STAGES, Stage, load_stage
 from validation.errors import ConfigurationError
 
@@ -62,6 +63,7 @@ def test_every_profile_loads_and_has_the_mixtures_of_its_stages(name: str) -> No
 
 
 def written_stage(folder: Path, **changes: object) -> Path:
+    shutil.copy(STAGE_FILES / "common.yaml", folder)
     document = yaml.safe_load((STAGE_FILES / "sft.yaml").read_text())
     (folder / "sft.yaml").write_text(yaml.safe_dump(document | changes))
     return folder
@@ -76,6 +78,12 @@ def written_stage(folder: Path, **changes: object) -> Path:
         ({"clip": -1.0}, "clip: .*greater than 0.*-1.0"),
         ({"mctp_modules": 0, "trainable": "mctp"}, "mctp_modules is 0"),
         ({"ratio": [1, 10, 4]}, "must be pairs"),
+        ({"ratio": [1, 2]}, "audio count of at least 3"),
+        ({"processes": 0}, r"processes.*greater than or equal to 1.*got 0"),
+        ({"seed": -1}, r"seed: .*greater than or equal to 0.*got -1"),
+        ({"starts_from": "sft"}, r"starts from sft; it may start from one of \['base_model', .*'multi_mctp'\]"),
+        ({"profiles": {"7b": {"starts_from": "base_model"}}}, r"profiles.7b: \['starts_from'\] must be the same"),
+        ({"stage": "multi_mctp", "starts_from": "base_model"}, "the file's name says 'sft'"),
     ],
 )
 def test_a_fault_in_a_stage_is_refused_by_file_entry_and_value(
@@ -84,6 +92,47 @@ def test_a_fault_in_a_stage_is_refused_by_file_entry_and_value(
     with pytest.raises(ConfigurationError, match=said) as caught:
         load_stage("sft", "tiny", written_stage(tmp_path, **changes))
     assert "sft.yaml" in str(caught.value)
+
+
+def test_no_value_is_said_twice() -> None:
+    """What a stage file sets differs from what all stages share, and a profile's value from the one below."""
+    common = yaml.safe_load((STAGE_FILES / "common.yaml").read_text())
+    for stage in STAGES:
+        own = yaml.safe_load((STAGE_FILES / f"{stage}.yaml").read_text())
+        assert not {key: value for key, value in own.items() if common.get(key) == value}, stage
+        for profile, below in (("tiny", "7b"), ("debug", "tiny")):
+            lower = load_stage(stage, below).model_dump()  # type: ignore[arg-type]  # pairs of ProfileName
+            for key, value in own["profiles"].get(profile, {}).items():
+                assert lower[key] != value, (stage, profile, key)
+
+
+def test_debug_says_only_in_what_it_is_smaller_than_tiny() -> None:
+    debug, tiny = load_profile("debug"), load_profile("tiny")
+    assert debug.mixtures == tiny.mixtures
+    assert debug.base_model.make is not None and tiny.base_model.make is not None
+    assert debug.base_model.make.hidden_size < tiny.base_model.make.hidden_size
+    assert debug.base_model.make.attention_heads == tiny.base_model.make.attention_heads
+
+
+def test_what_a_stage_is_called_decides_nothing() -> None:
+    spec = load_stage("sft", "tiny")
+    other = spec.model_copy(update={"description": "another"})
+    assert other.decisive() == spec.decisive()
+    assert spec.model_copy(update={"clip": 2.0}).decisive() != spec.decisive()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"hidden_size": 36}, "hidden_size 36 must be an even multiple of attention_heads 4"),
+        ({"key_value_heads": 3}, "attention_heads 4 must be a multiple of key_value_heads 3"),
+    ],
+)
+def test_a_backbone_that_cannot_be_built_is_refused(sizes: dict[str, int], said: str) -> None:
+    make = load_profile("debug").base_model.make
+    assert make is not None
+    with pytest.raises(ValueError, match=said):
+        TinyBackbone.model_validate(make.model_dump() | sizes)
 
 
 def test_the_published_base_model_is_named_by_a_variable(

@@ -1,0 +1,85 @@
+"""What only profile and stages together can get wrong, found before any work starts instead of after the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from models.interleaving import interleave
+from training_jobs.profile import Profile, position_limit
+from training_jobs.spec import STAGES, Stage, StageSpec
+from validation.errors import ConfigurationError
+
+# What the last stage's model is decoded with: Balance, Boost and Turbo all take ten MCTP steps in a row (DESIGN §5).
+MODULES_TO_DECODE = 10
+# A spoken question of one audio token, each letter of "user" and "assistant" a token: the byte tokenizer's, the longest.
+LONGEST_SHORTEST_PROMPT = 22
+FIRST_CHUNK_TOKENS = 8  # DESIGN §5: audio tokens of the chunk whose time is measured
+
+
+def check_run(profile: Profile, specs: Sequence[StageSpec]) -> None:
+    """Check a profile against the specs of the four stages in it.
+
+    Raises:
+        ConfigurationError: naming every stage, entry, value and what is allowed.
+    """
+    by_stage = {spec.stage: spec for spec in specs}
+    assert by_stage.keys() == set(STAGES), sorted(by_stage)
+    faults = [*_stage_faults(profile, by_stage), *_decoding_faults(profile, by_stage[STAGES[-1]])]
+    if faults:
+        raise ConfigurationError(f"profile {profile.name}: {'; '.join(faults)}")
+
+
+def _stage_faults(profile: Profile, specs: dict[Stage, StageSpec]) -> Iterator[str]:
+    positions = position_limit(profile.base_model)
+    for stage, spec in specs.items():
+        if spec.mixture not in profile.mixtures:
+            yield f"stage {stage}: mixture {spec.mixture!r} is not one of {sorted(profile.mixtures)}"
+        if spec.sequence_length > positions:
+            yield (
+                f"stage {stage}: sequence_length {spec.sequence_length} is more than the base model's {positions} "
+                "positions"
+            )
+        present = specs[spec.starts_from].mctp_modules if spec.starts_from != "base_model" else 0
+        if spec.mctp_modules < present:
+            yield (
+                f"stage {stage}: mctp_modules {spec.mctp_modules} is less than the {present} of {spec.starts_from}, "
+                "from which it starts: none are dropped"
+            )
+
+
+def _decoding_faults(profile: Profile, last: StageSpec) -> Iterator[str]:
+    positions, benchmark = position_limit(profile.base_model), profile.benchmark
+    if last.mctp_modules < MODULES_TO_DECODE:
+        yield (
+            f"stage {last.stage}: mctp_modules {last.mctp_modules} is less than the {MODULES_TO_DECODE} MCTP steps "
+            "that Balance, Boost and Turbo take in a row"
+        )
+    if benchmark.prompt_tokens < LONGEST_SHORTEST_PROMPT:
+        yield (
+            f"benchmark.prompt_tokens {benchmark.prompt_tokens} is less than the {LONGEST_SHORTEST_PROMPT} that a "
+            "spoken question of one audio token may take"
+        )
+    if benchmark.new_tokens < (needed := tokens_to_first_chunk(last.ratio)):
+        yield (
+            f"benchmark.new_tokens {benchmark.new_tokens} is less than the {needed} after which ratio "
+            f"{list(last.ratio)} has completed a chunk of {FIRST_CHUNK_TOKENS} audio tokens"
+        )
+    if benchmark.prompt_tokens + benchmark.new_tokens > positions:
+        yield (
+            f"benchmark.prompt_tokens {benchmark.prompt_tokens} and new_tokens {benchmark.new_tokens} are together "
+            f"more than the base model's {positions} positions"
+        )
+    if profile.evaluation.max_new_tokens >= positions:
+        yield (
+            f"evaluation.max_new_tokens {profile.evaluation.max_new_tokens} leaves no room for a prompt in the base "
+            f"model's {positions} positions"
+        )
+
+
+def tokens_to_first_chunk(ratio: Sequence[int]) -> int:
+    """Tokens of a long reply laid out by ``ratio`` up to its eighth audio token, markers and text included."""
+    text, audio, begin, end = range(4)
+    long = max(ratio) * FIRST_CHUNK_TOKENS
+    reply = interleave([text] * long, [audio] * long, ratio, begin, end)
+    places = [place for place, token in enumerate(reply) if token == audio]
+    return places[FIRST_CHUNK_TOKENS - 1] + 1
