@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.utils import logging as transformers_logging
 
@@ -70,9 +70,11 @@ def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig
     if not path.is_file():
         raise CheckpointError(f"{directory} holds no checkpoint: it has no config.json")
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds {values!r:.80}, not an object with a configuration's keys")
     model_type = values.get("model_type")
     if model_type not in ("qwen2", MctpConfig.model_type):
         raise CheckpointError(
@@ -82,7 +84,10 @@ def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig
     if modules is not None:
         values["num_hidden_layers"] += modules - present
         values["num_nextn_predict_layers"] = modules
-    return MctpConfig(**{key: value for key, value in values.items() if key not in _NOT_CARRIED})
+    try:
+        return MctpConfig(**{key: value for key, value in values.items() if key not in _NOT_CARRIED})
+    except ModelError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def load_weights(
@@ -106,8 +111,8 @@ def load_weights(
                 ignore_mismatched_sizes=True,  # they are in the report, and refused below with both shapes
                 local_files_only=True,
             )
-    except OSError as error:
-        raise CheckpointError(f"{directory}: {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{directory}: its weights cannot be read: {error}") from error
     if report["unexpected_keys"]:
         raise CheckpointError(
             f"{directory}: no place for {some_of(report['unexpected_keys'])} in {config.model_type}"

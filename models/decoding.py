@@ -1,7 +1,7 @@
 """One sequence being decoded: preallocated key and value caches, and a step of the backbone or of a module.
 
 The layers' arithmetic is written out on their own weights instead of calling the modules: a step of a small model,
-and of any model on a GPU, costs mostly the launching of its operations, and this takes half of them.
+and of any model on a GPU, costs mostly the launching of its operations, and this takes fewer of them.
 
 Shapes: T new rows, D width, H query heads, G key/value heads, C rows of a cache, d width of a head.
 """

@@ -26,8 +26,8 @@ def extend_model(
     """Load a Qwen2 or MCTP checkpoint with ``modules`` MCTP modules and room for ``vocabulary_size`` tokens.
 
     A new module is a copy of the one before it. The first module's layer copies the backbone's last one, its norms
-    are ones, and its projection takes the mean of the two inputs, so that the layer starts on vectors of the kind it
-    was trained on. New embeddings are drawn around the mean of the old ones (Hewitt 2021).
+    are ones, and its projection takes the sum of the two inputs over sqrt(2), so that the layer starts on vectors of
+    the size it was trained on. New embeddings are drawn around the mean of the old ones (Hewitt 2021).
 
     Args:
         source_dir: directory with ``config.json`` and safetensors.
@@ -74,7 +74,7 @@ def _start_module(model: MctpForCausalLM, index: int) -> None:
     place = model.config.backbone_layers + index
     layers[place].load_state_dict(layers[place - 1].state_dict())
     if index == 0:
-        _average_inputs(projections[0].weight)
+        _add_inputs(projections[0].weight)
         for norms in (embed_norms, hidden_norms):
             norms[0].weight.fill_(1.0)
         return
@@ -82,7 +82,7 @@ def _start_module(model: MctpForCausalLM, index: int) -> None:
         part[index].load_state_dict(part[index - 1].state_dict())
 
 
-def _average_inputs(weight_DE: Tensor) -> None:
+def _add_inputs(weight_DE: Tensor) -> None:
     """Set a (D, 2D) projection to [I I] / sqrt(2): the sum of two unit vectors, at unit size again."""
     identity = torch.eye(weight_DE.shape[0], dtype=weight_DE.dtype, device=weight_DE.device)
     weight_DE.copy_(torch.cat((identity, identity), dim=1) / math.sqrt(2))

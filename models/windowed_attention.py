@@ -2,8 +2,7 @@
 
 A row of many short samples attends within each sample only, a small part of the T x T scores. So the row is cut, at
 sample boundaries, into windows of neighbouring samples, and each window attends by itself, through SDPA with a mask of
-its own. The outcome is that of one 4-D mask over the row; with 1,024 tokens in samples of 60 a training step of a
-small model takes 0.6 times as long on a CPU.
+its own. The outcome is that of one 4-D mask over the row; what it saves is measured by `tests/bench/attention.py`.
 
 Shapes: B rows, T tokens of a row, W tokens of a window, A attention heads, K key heads, E width of a head.
 """
@@ -20,9 +19,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 WINDOWED = "windowed"
-# A window has at least this many tokens (where one sample has not more): smaller ones cost more calls than they save.
-_LEAST_TOKENS = 128
-_LEAST_SHARE = 1 / 16
+# Samples join a window as long as it stays within this many tokens, or this share of the row where that is more; a
+# longer sample has a window of its own. Smaller windows cost more calls than they save.
+_WINDOW_TOKENS = 128
+_WINDOW_SHARE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Window:
 def windows_of(segments_BT: Tensor) -> list[list[Window]]:
     """The windows of each row, in order, which together cover it."""
     tokens = segments_BT.shape[1]
-    size = max(_LEAST_TOKENS, int(tokens * _LEAST_SHARE))
+    size = max(_WINDOW_TOKENS, int(tokens * _WINDOW_SHARE))
     return [_windows(segments_T, size) for segments_T in segments_BT]
 
 

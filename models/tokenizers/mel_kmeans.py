@@ -30,7 +30,7 @@ from models.tokenizers.interface import CONFIG_FILE, TokenizerError, read_tokeni
 from models.tokenizers.mel_patches import RANGE, FloatArray, log_mel_patches, waveform_of
 
 KIND = "mel_kmeans"
-VERSION = 1  # of the features; raised whenever the same audio gives other codes
+VERSION = 1  # of the features' code; raised whenever the same audio gives other codes at the same constants
 CODES_FILE = "codes.safetensors"
 TIME_COEFFICIENTS, BAND_COEFFICIENTS = 3, 18
 # The bands below 4 kHz.
@@ -43,6 +43,24 @@ PAUSES = 0.3
 LEVEL_WEIGHT, TIME_DECAY = 0.3, 0.7
 # Up to this size the first centres are spread out by k-means++, whose cost grows with the square of the codebook.
 MOST_CAREFUL_CODES = 1024
+# What a stored token depends on, besides the codebook and the code.
+_FEATURE_CONSTANTS = {
+    "time_coefficients": TIME_COEFFICIENTS,
+    "band_coefficients": BAND_COEFFICIENTS,
+    "clustered_bands": CLUSTERED_BANDS,
+    "normalisation": NORMALISATION,
+    "pauses": PAUSES,
+    "level_weight": LEVEL_WEIGHT,
+    "time_decay": TIME_DECAY,
+    "hop": mel_patches.HOP,
+    "frames": mel_patches.FRAMES,
+    "window": mel_patches.WINDOW,
+    "bands": mel_patches.BANDS,
+    "lowest_hz": mel_patches.LOWEST_HZ,
+    "highest_hz": mel_patches.HIGHEST_HZ,
+    "range": round(float(RANGE), 9),
+    "quietest": mel_patches.QUIETEST,
+}
 
 
 class MelKmeansTokenizer:
@@ -183,6 +201,7 @@ class MelKmeansTokenizer:
         return {
             "kind": KIND,
             "version": VERSION,
+            "features": _FEATURE_CONSTANTS,
             "codes": self.vocabulary_size,
             "frame_rate": self.frame_rate,
             "sample_rate": self.sample_rate,

@@ -9,12 +9,11 @@ from statistics import median
 
 import torch
 from figures import show
+from tiny_model import make_model
 
-from models import SCHEDULES, MctpConfig, MctpForCausalLM, stream
+from models import SCHEDULES, stream
 from training_jobs.latency import time_stream
-from training_jobs.profile import load_profile
 
-MODULES = 10
 PROMPT_TOKENS = 32
 NEW_TOKENS = 200
 REPEATS = 5
@@ -47,24 +46,6 @@ def main() -> None:
     ]
     note = f"prompt of {PROMPT_TOKENS}, {NEW_TOKENS} new tokens, float32, one CPU thread, median of {REPEATS}"
     show("decode modes", note, rows)
-
-
-def make_model() -> MctpForCausalLM:
-    """Random weights in the sizes of the tiny profile."""
-    profile = load_profile("tiny")
-    sizes = profile.base_model.make
-    assert sizes is not None
-    config = MctpConfig(
-        vocab_size=280 + profile.audio_tokenizer.codes,
-        hidden_size=sizes.hidden_size,
-        intermediate_size=sizes.intermediate_size,
-        num_hidden_layers=sizes.layers + MODULES,
-        num_attention_heads=sizes.attention_heads,
-        num_key_value_heads=sizes.key_value_heads,
-        max_position_embeddings=sizes.max_position_embeddings,
-        num_nextn_predict_layers=MODULES,
-    )
-    return MctpForCausalLM(config).eval()
 
 
 if __name__ == "__main__":

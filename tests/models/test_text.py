@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 import models
 from models import extend_text_tokenizer, interleave, make_byte_tokenizer
+from models.errors import ModelError
 from models.text_tokenizers import SPECIAL_TOKENS, audio_token
 
 
@@ -83,8 +87,11 @@ def test_a_vocabulary_in_another_order_is_refused() -> None:
 
 
 def test_a_tokenizer_without_chat_markers_or_a_directory_without_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no text tokenizer"):
+    with pytest.raises(ModelError, match="no text tokenizer"):
         extend_text_tokenizer(tmp_path, 16)
+    plain = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0})))
+    with pytest.raises(ModelError, match=r"lacks \['<\|im_start\|>'"):
+        extend_text_tokenizer(plain, 16)
 
 
 def test_every_exported_name_resolves() -> None:

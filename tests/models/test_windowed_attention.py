@@ -34,7 +34,7 @@ def test_windows_cover_the_row_and_cut_no_sample(lengths: list[int]) -> None:
 def test_losses_and_gradients_are_those_of_one_mask(
     make_model: Any, monkeypatch: pytest.MonkeyPatch, lengths: list[tuple[int, ...]]
 ) -> None:
-    monkeypatch.setattr(windowed_attention, "_LEAST_TOKENS", 8)
+    monkeypatch.setattr(windowed_attention, "_WINDOW_TOKENS", 8)
     masked, windowed = make_model(modules=3, attention="sdpa"), make_model(modules=3, attention="sdpa")
     windowed.set_attn_implementation(windowed_attention.WINDOWED)
     ids = torch.randint(0, 64, (2, 40))
