@@ -16,7 +16,9 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from assets.audio.containers import SUFFIXES, shortfall, sniff
+from assets.audio.containers import SUFFIXES, Container, shortfall, sniff
+from assets.audio.flac import flac_shortfall
+from assets.audio.headers import Shortfall
 from assets.audio.problem import AudioFaultError, AudioProblem
 from validation.measures import Waveform
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 # What is allowed for training is a threshold, and narrower.
 LOWEST_RATE_HZ = 2_000
 HIGHEST_RATE_HZ = 384_000
-LONGEST_S = 3_600.0  # of one utterance; decoding more would not fit into a worker's memory
+LONGEST_S = 3_600.0  # of one utterance
+MOST_SAMPLES = 1 << 28  # of one utterance, over all channels: 1 GiB decoded, what a worker may take
+_UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's SF_COUNT_MAX: a FLAC written to a pipe
 CANCELLATION_DB = 20.0
 _SILENCE_DB = 120.0
 
@@ -57,8 +61,10 @@ class AudioSource:
         AudioFaultError: from :meth:`segment`, and on opening through :func:`open_source`.
     """
 
-    def __init__(self, sound: sf.SoundFile) -> None:
+    def __init__(self, sound: sf.SoundFile, data: bytes, container: Container) -> None:
         self._sound = sound
+        self._data = data
+        self._container: Container = container
 
     def segment(self, segment: Segment) -> Decoded:
         """Decode one segment and mix its channels down to their mean.
@@ -73,7 +79,13 @@ class AudioSource:
                 self._sound.seek(first)
             samples_NC = self._sound.read(count, dtype="float32", always_2d=True)
         except sf.LibsndfileError as error:
-            raise _fault("decode_error", f"does not decode: {error.error_string}") from error
+            raise _decode_fault(
+                self._data, self._container, f"does not decode: {error.error_string}"
+            ) from error
+        # An MP3 states a few hundred samples too many at its end; whether it is whole, its frames have said.
+        if samples_NC.shape[0] < count and self._container != "mp3":
+            detail = f"decodes to {samples_NC.shape[0]} of the {count} samples that it promises"
+            raise _decode_fault(self._data, self._container, detail)
         if not samples_NC.shape[0]:
             raise _fault("no_frames", "holds no samples", 0.0, 1.0)
         mono_N = _mix(samples_NC)
@@ -90,13 +102,20 @@ class AudioSource:
                 f"segment {segment.start_s:.3f}-{end_s:.3f} s does not lie in the file's {duration_s:.3f} s"
             )
             raise _fault("bad_segment", detail, end_s, duration_s)
-        if end_s - segment.start_s > LONGEST_S:
-            length_s = end_s - segment.start_s
-            raise _fault(
-                "too_long", f"{length_s:.0f} s is above the limit of {LONGEST_S:.0f} s", length_s, LONGEST_S
-            )
+        length_s = end_s - segment.start_s
+        if length_s > LONGEST_S:
+            detail = f"{length_s:.0f} s is above the limit of {LONGEST_S:.0f} s"
+            raise _fault("too_long", detail, length_s, LONGEST_S)
         first = round(segment.start_s * rate_hz)
-        return first, -1 if segment.end_s is None else round(end_s * rate_hz) - first
+        count = min(round(end_s * rate_hz), int(self._sound.frames)) - first
+        samples = count * int(self._sound.channels)
+        if samples > MOST_SAMPLES:
+            detail = (
+                f"{length_s:.0f} s of {self._sound.channels} channels at {rate_hz} Hz are {samples} samples, above "
+                f"the limit of {MOST_SAMPLES}"
+            )
+            raise _fault("too_long", detail, float(samples), float(MOST_SAMPLES))
+        return first, count
 
 
 @contextmanager
@@ -115,19 +134,18 @@ def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
     container = sniff(data)
     if container is None:
         raise _fault("not_audio", f"is not audio of a known kind: it begins with {data[:24]!r}")
-    missing = shortfall(data, container)
-    if missing is not None and missing[0]:
-        found, promised, unit = missing
-        detail = f"promises {promised} {unit} and has {found}"
-        raise _fault("truncated", detail, float(found), float(promised))
+    _refuse_truncated(shortfall(data, container))
     try:
         sound = sf.SoundFile(io.BytesIO(data))
     except sf.LibsndfileError as error:
         # The error's own words; its prefix names a Python object at some address.
-        raise _fault("decode_error", f"does not open as {container}: {error.error_string}") from error
+        detail = f"does not open as {container}: {error.error_string}"
+        raise _decode_fault(data, container, detail) from error
     with sound:
         if sound.frames <= 0:
             raise _fault("no_frames", f"has a {container} header and no samples", 0.0, 1.0)
+        if sound.frames == _UNKNOWN_FRAMES:
+            raise _fault("decode_error", f"has a {container} header that does not say how long it is")
         if not LOWEST_RATE_HZ <= sound.samplerate <= HIGHEST_RATE_HZ:
             limit = LOWEST_RATE_HZ if sound.samplerate < LOWEST_RATE_HZ else HIGHEST_RATE_HZ
             detail = f"states {sound.samplerate} Hz; possible are {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
@@ -135,7 +153,7 @@ def open_source(data: bytes, name: str) -> Iterator[AudioSource]:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES and SUFFIXES[suffix] != container:
             raise _fault("wrong_extension", f"is named {suffix} but holds {container}")
-        yield AudioSource(sound)
+        yield AudioSource(sound, data, container)
 
 
 def _mix(samples_NC: NDArray[np.float32]) -> Waveform:
@@ -153,6 +171,22 @@ def _mix(samples_NC: NDArray[np.float32]) -> Waveform:
             )
             raise _fault("channels_cancel", detail, float(loss_db), CANCELLATION_DB)
     return mono_N
+
+
+def _refuse_truncated(missing: Shortfall | None) -> None:
+    # With nothing at all there is no recording to have been cut: a header alone says so when it is opened.
+    if missing is not None and missing[0]:
+        found, promised, unit = missing
+        raise _fault(
+            "truncated", f"promises {promised} {unit} and has {found}", float(found), float(promised)
+        )
+
+
+def _decode_fault(data: bytes, container: Container, detail: str) -> AudioFaultError:
+    """Why it does not decode: a FLAC because it was cut, where its last frame says so."""
+    if container == "flac":
+        _refuse_truncated(flac_shortfall(data))
+    return _fault("decode_error", detail)
 
 
 def _fault(

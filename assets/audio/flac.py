@@ -10,6 +10,17 @@ _SEARCH_BYTES = 1 << 17  # two of the largest frames that the format's usual blo
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
 
+def flac_shortfall(data: bytes) -> tuple[int, int, str] | None:
+    """``(found, promised, unit)`` where the last frame ends before STREAMINFO's total.
+
+    To be asked only of a file that does not decode: six bytes of a good file's sound may look like a frame's header.
+    """
+    start = data.find(b"fLaC")
+    total = int.from_bytes(data[start + 18 : start + 26], "big") & ((1 << 36) - 1)
+    found = last_frame_end(data, start) if total else None
+    return (found, total, "samples") if found is not None and found < total else None
+
+
 def last_frame_end(data: bytes, start: int) -> int | None:
     """Number of samples before the end of the last frame whose header is whole; ``None`` where none is found.
 

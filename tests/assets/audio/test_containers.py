@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 
 from assets.audio.containers import shortfall, sniff
+from assets.audio.flac import flac_shortfall
 
 NOISE = np.random.default_rng(0).uniform(-0.3, 0.3, 40_000).astype(np.float32)
 
@@ -48,16 +49,59 @@ def test_what_is_no_audio_is_not_taken_for_it(data):
     assert sniff(data) in (None, "mp3" if data == b"ID3" else None)
 
 
-@pytest.mark.parametrize(("format", "container"), [("WAV", "wav"), ("FLAC", "flac"), ("MP3", "mp3")])
+CUT = {
+    "WAV": "wav",
+    "RF64": "wav",
+    "AIFF": "aiff",
+    "AU": "au",
+    "NIST": "sphere",
+    "OGG/VORBIS": "ogg",
+    "OGG/OPUS": "ogg",
+    "MP3": "mp3",
+}
+
+
+@pytest.mark.parametrize(("format", "container"), CUT.items())
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_cut_file_has_less_than_it_promises(format, container, share):
-    data = encoded(format)
+    data = encoded(*format.split("/"))
     missing = shortfall(data[: int(share * len(data))], container)
     assert missing is not None
     found, promised, _ = missing
-    assert found < promised
-    if container != "mp3":  # whose rate of bytes varies
+    assert 0 < found < promised
+    if container not in ("mp3", "ogg"):  # whose rate of bytes varies
         assert found / promised == pytest.approx(share, abs=0.12)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_cut_flac_ends_before_its_total(share):
+    data = encoded("FLAC")
+    assert flac_shortfall(data) is None
+    missing = flac_shortfall(data[: int(share * len(data))])
+    assert missing is not None
+    assert missing[0] / missing[1] == pytest.approx(share, abs=0.12)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_cut_between_two_pages_misses_its_last_one(subtype):
+    data = encoded("OGG", subtype)
+    assert shortfall(data + b"TAG" + bytes(125), "ogg") is None
+    assert shortfall(data[: data.rindex(b"OggS")], "ogg") is not None
+
+
+def test_an_aiff_of_unknown_size_is_measured_by_its_frames():
+    data = bytearray(encoded("AIFF"))
+    struct.pack_into(">I", data, data.index(b"SSND") + 4, 0)
+    assert shortfall(bytes(data), "aiff") is None
+    found, promised, _ = shortfall(bytes(data[:-100]), "aiff") or (0, 0, "")
+    assert (found, promised) == (79_900, 80_000)
+
+
+def test_compressed_sphere_samples_cannot_be_counted():
+    data = encoded("NIST").replace(
+        b"sample_coding -s3 pcm\n", b"sample_coding -s26 pcm,embedded-shorten-v2.00\n"
+    )
+    assert shortfall(data[:20_000], "sphere") is None
 
 
 def test_an_mp3_without_a_frame_count_is_found_by_its_last_frame():
@@ -69,16 +113,26 @@ def test_an_mp3_without_a_frame_count_is_found_by_its_last_frame():
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
-def test_a_streamed_wav_with_an_unknown_size_is_whole(size):
-    data = bytearray(encoded("WAV"))
-    struct.pack_into("<I", data, data.index(b"data") + 4, size)
-    assert shortfall(bytes(data), "wav") is None
+def test_a_streamed_file_with_an_unknown_size_is_whole(size):
+    wav, au = bytearray(encoded("WAV")), bytearray(encoded("AU"))
+    struct.pack_into("<I", wav, wav.index(b"data") + 4, size)
+    struct.pack_into(">I", au, 8, size)
+    assert shortfall(bytes(wav), "wav") is None
+    assert shortfall(bytes(au), "au") is None
 
 
-def test_random_bytes_after_a_flac_header_are_survived():
+def test_random_bytes_after_a_header_are_survived():
     rng = np.random.default_rng(1)
-    head = encoded("FLAC")[:200]
+    flac = encoded("FLAC")[:200]
+    starts = {
+        "mp3": b"\xff\xf3\x70\xc0",
+        "wav": b"RIFF\0\0\0\0WAVE",
+        "aiff": b"FORM\0\0\0\0AIFF",
+        "au": b".snd",
+        "ogg": b"OggS",
+        "sphere": b"NIST_1A\n",
+    }
     for _ in range(50):
-        shortfall(head + rng.bytes(5_000), "flac")
-        shortfall(b"\xff\xf3\x70\xc0" + rng.bytes(500), "mp3")
-        shortfall(b"RIFF\0\0\0\0WAVE" + rng.bytes(500), "wav")
+        flac_shortfall(flac + rng.bytes(5_000))
+        for container, start in starts.items():
+            shortfall(start + rng.bytes(500), container)

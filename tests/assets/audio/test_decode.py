@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from assets.audio import decode
 from assets.audio.decode import Segment, open_source
+from assets.audio.flac import flac_shortfall
 from assets.audio.problem import AudioFaultError
 
 RATE = 8_000
@@ -90,3 +92,65 @@ def test_the_words_of_a_fault_are_the_same_in_every_run():
             pass
         details.add(caught.value.problem.detail)
     assert len(details) == 1 and "0x" not in details.pop()
+
+
+NOISE = np.random.default_rng(0).integers(-32_768, 32_768, 40_000).astype(np.int16)
+
+
+def encoded(samples: np.ndarray, format: str, subtype: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, samples, RATE, format=format, subtype=subtype)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("AIFF", "ULAW"),
+        ("AU", "PCM_16"),
+        ("NIST", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_half_a_recording_is_truncated_whatever_its_format(format, subtype):
+    data = encoded(NOISE, format, subtype)
+    with open_source(data, "x") as source:
+        assert source.segment(Segment()).samples_N.size >= NOISE.size
+    assert reason(data[: int(0.6 * len(data))], "x") == "truncated"
+
+
+def test_sound_that_looks_like_a_frame_header_is_no_end_of_a_flac():
+    # Frame 0 of 4,096 samples, 16 bit mono, with its CRC-8: three samples of a noise too wild to be compressed.
+    noise = NOISE.copy()
+    noise[-200:-197] = np.frombuffer(bytes([0xFF, 0xF8, 0xC9, 0x08, 0x00, 0x95]), dtype=">i2")
+    data = encoded(noise, "FLAC", "PCM_16")
+    assert flac_shortfall(data) is not None
+    with open_source(data, "x.flac") as source:
+        np.testing.assert_array_equal(source.segment(Segment()).samples_N * 32_768, noise)
+
+
+def test_a_damaged_flac_is_not_taken_for_a_cut_one():
+    data = bytearray(encoded(NOISE, "FLAC", "PCM_16"))
+    data[30_000:30_100] = bytes(100)
+    assert reason(bytes(data), "x.flac") == "decode_error"
+
+
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(decode, "MOST_SAMPLES", 2 * RATE - 1)
+    stereo = encoded(np.zeros((RATE, 2), dtype=np.int16), "FLAC")
+    assert reason(stereo, "x.flac") == "too_long"
+    with open_source(stereo, "x.flac") as source:
+        assert source.segment(Segment(0.0, 0.5)).samples_N.size == RATE // 2
+
+
+def test_a_flac_that_does_not_say_how_long_it_is_says_so():
+    data = bytearray(encoded(NOISE, "FLAC"))
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO's total
+    data[22:26] = bytes(4)
+    assert reason(bytes(data), "x.flac") == "decode_error"
