@@ -11,7 +11,7 @@ from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import FitTokenizerJob, read_result
 from training_jobs.launch import program_command
 
-RECIPE = 1
+RECIPE = 2  # raised with the features in models.tokenizers.mel_kmeans: a tokenizer of other ones is refused
 
 
 def tokenizer_of(output: Output) -> tuple[Path, str]:
