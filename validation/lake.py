@@ -6,7 +6,6 @@ shows an object only once its upload is complete.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import polars as pl
@@ -14,8 +13,6 @@ import polars as pl
 from validation.errors import UserError
 from validation.lake_files import LakeFiles
 from validation.schemas import TABLES, TableName, empty_frame, validate_table
-
-_log = logging.getLogger(__name__)
 
 
 class MissingTableError(UserError):
@@ -39,9 +36,9 @@ class Lake(LakeFiles):
         """Validate ``frame`` against the table's contract and write it as one Parquet file.
 
         Raises:
-            validation.schemas.ContractError: naming each bad row's column, check and value.
+            validation.schemas.ContractError: naming partition, row, column, check and value.
         """
-        checked = validate_table(name, frame)
+        checked = validate_table(name, partition, frame)
         with self.atomic_write(self.table_path(name, partition)) as stream:
             checked.write_parquet(stream, compression="zstd")
 

@@ -124,3 +124,18 @@ class LakeFiles:
         found = [str(name) for name in self._fs.ls(folder, detail=False)]
         names = [name.rstrip("/").rpartition("/")[2] for name in found]
         return sorted(f"{prefix}/{name}" for name in names if not name.startswith("."))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each file anywhere below the folder ``prefix``, by its path relative to the root, in one listing."""
+        folder = self.full_path(prefix)
+        if not self._is_local:
+            # Another process may have written or removed some since this one last listed them.
+            self._fs.invalidate_cache(folder)
+            found = self._fs.find(folder, detail=True).items()
+            return {f"{prefix}/{name[len(folder) + 1 :]}": int(info["size"]) for name, info in found}
+        sizes: dict[str, int] = {}
+        for place, _, names in os.walk(folder):
+            below = prefix + place[len(folder) :]
+            whole = [name for name in names if not name.startswith(".")]  # others are being written
+            sizes.update({f"{below}/{name}": Path(place, name).stat().st_size for name in whole})
+        return sizes

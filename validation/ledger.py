@@ -6,109 +6,23 @@ Each stage writes a ledger part of its own (``<corpus>--<stage>``) with the rows
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from validation.errors import UserError
-from validation.schemas import Outcome, empty_frame, frame_from_rows
+from validation.reasons import LEDGER_STAGES as LEDGER_STAGES
+from validation.reasons import OUTCOME_OF as OUTCOME_OF
+from validation.reasons import REASONS as REASONS
+from validation.reasons import Outcome
+from validation.reasons import Reason as Reason
+from validation.reasons import Stage as Stage
+from validation.schemas import empty_frame, frame_in_batches
 
 if TYPE_CHECKING:
     from validation.lake import Lake
-
-Stage = Literal["raw_utterances", "audio_22k", "accepted_utterances"]
-LEDGER_STAGES: tuple[Stage, ...] = get_args(Stage)
-
-Reason = Literal[
-    "accepted",
-    # the corpus' own rows
-    "malformed_row",
-    "wrong_delimiter",
-    "column_count",
-    "not_utf8",
-    "missing_audio",
-    "unreadable",
-    "duplicate_id",
-    "empty_text",
-    "special_token_in_text",
-    "no_transcript",
-    "unmatched_name",
-    "unknown_label",
-    "outside_root",
-    # the audio file
-    "empty_file",
-    "no_frames",
-    "not_audio",
-    "decode_error",
-    "source_changed",
-    "bad_segment",
-    "worker_died",
-    "truncated",
-    "wrong_extension",
-    "channels_cancel",
-    "sample_rate",
-    # the thresholds
-    "non_finite",
-    "silent",
-    "too_short",
-    "too_long",
-    "too_loud",
-    "clipped",
-    "dc_offset",
-    "mostly_silence",
-    "noisy",
-    "narrow_band",
-    "text_too_short",
-    "text_too_long",
-    "companion_lost",
-]
-REASONS: tuple[Reason, ...] = get_args(Reason)
-
-OUTCOME_OF: dict[Reason, Outcome] = {
-    "accepted": "accepted",
-    # could not be read or decoded
-    "malformed_row": "errored",
-    "wrong_delimiter": "errored",
-    "column_count": "errored",
-    "not_utf8": "errored",
-    "missing_audio": "errored",
-    "unreadable": "errored",
-    "empty_file": "errored",
-    "no_frames": "errored",
-    "not_audio": "errored",
-    "decode_error": "errored",
-    "source_changed": "errored",
-    "bad_segment": "errored",
-    "worker_died": "errored",
-    # readable, but breaks the contract or a threshold
-    "duplicate_id": "rejected",
-    "empty_text": "rejected",
-    "special_token_in_text": "rejected",
-    "no_transcript": "rejected",
-    "unmatched_name": "rejected",
-    "unknown_label": "rejected",
-    "outside_root": "rejected",
-    "sample_rate": "rejected",
-    "non_finite": "rejected",
-    "silent": "rejected",
-    "too_short": "rejected",
-    "too_long": "rejected",
-    "too_loud": "rejected",
-    "clipped": "rejected",
-    "dc_offset": "rejected",
-    "mostly_silence": "rejected",
-    "noisy": "rejected",
-    "narrow_band": "rejected",
-    "companion_lost": "rejected",
-    # decodes, but contradicts itself: a person should look
-    "truncated": "quarantined",
-    "wrong_extension": "quarantined",
-    "channels_cancel": "quarantined",
-    "text_too_short": "quarantined",
-    "text_too_long": "quarantined",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +77,7 @@ class Balance:
 
 def ledger_frame(rows: Iterable[LedgerRow]) -> pl.DataFrame:
     """The rows as a frame with the ledger's columns."""
-    return frame_from_rows("ledger", [{**asdict(row), "outcome": row.outcome} for row in rows])
+    return frame_in_batches("ledger", ({**asdict(row), "outcome": row.outcome} for row in rows))
 
 
 def ledger_partition(corpus: str, stage: Stage) -> str:
@@ -172,8 +86,14 @@ def ledger_partition(corpus: str, stage: Stage) -> str:
 
 
 def write_ledger_part(lake: Lake, corpus: str, stage: Stage, rows: Iterable[LedgerRow]) -> None:
-    """Replace the stage's part of the ledger."""
+    """Replace the stage's part of the ledger; ``rows`` may be made one at a time, as they are asked for."""
     lake.write_table("ledger", ledger_partition(corpus, stage), ledger_frame(rows))
+
+
+def has_ended_with(lake: Lake, corpus: str, stage: Stage, reasons: Collection[Reason]) -> bool:
+    """Whether the stage's part of the ledger, which must be there, has a row with one of the reasons."""
+    part = lake.read_table("ledger", ledger_partition(corpus, stage))
+    return bool(part["reason"].is_in(list(reasons)).any())
 
 
 def read_ledger(lake: Lake, corpus: str) -> pl.DataFrame:

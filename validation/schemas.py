@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Literal, cast
 
 import pandera.polars as pa
 import polars as pl
@@ -10,6 +12,9 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
 from validation.errors import UserError
+from validation.reasons import LEDGER_STAGES, REASONS
+from validation.reasons import OUTCOMES as OUTCOMES
+from validation.reasons import Outcome as Outcome
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 from validation.tasks import TASKS
 from validation.tasks import Task as Task
@@ -23,14 +28,17 @@ TableName = Literal[
     "training_rows",
     "audio_tokens",
 ]
-Outcome = Literal["accepted", "rejected", "quarantined", "errored"]
-
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _DIGEST = r"^[0-9a-f]{64}$"
+_BATCH = 4096
+# What names a row, in each of the tables.
+_NAMES = ("utterance_id", "row_id", "audio_digest")
 
 
 class ContractError(UserError):
-    """Rows that break a table's contract; the message names column, check and value of each kind of failure."""
+    """Rows that break a table's contract.
+
+    The message names the table's partition and, for each kind of failure, column, check, and a first row and value.
+    """
 
 
 class _Contract(pa.DataFrameModel):
@@ -121,9 +129,9 @@ class Ledger(_Contract):
     corpus: str
     utterance_id: str
     source: str
-    stage: str = pa.Field(isin=["raw_utterances", "audio_22k", "accepted_utterances"])
+    stage: str = pa.Field(isin=list(LEDGER_STAGES))
     outcome: str = pa.Field(isin=list(OUTCOMES))
-    reason: str = pa.Field(str_length={"min_value": 1})
+    reason: str = pa.Field(isin=list(REASONS))
     value: float = pa.Field(nullable=True)
     limit: float = pa.Field(nullable=True)
     detail: str = pa.Field(description="for a person: names the file, the row, the value and the limit")
@@ -184,23 +192,42 @@ def frame_from_rows(name: TableName, rows: list[dict[str, Any]]) -> pl.DataFrame
     return pl.DataFrame(rows, schema=polars_schema(name), orient="row")
 
 
-def validate_table(name: TableName, frame: pl.DataFrame) -> pl.DataFrame:
+def frame_in_batches(name: TableName, rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
+    """Like :func:`frame_from_rows`, but for rows that are made one at a time.
+
+    Only a batch of them exists as Python objects at once: a large corpus as objects would not fit into memory.
+    """
+    left = iter(rows)
+    frames = [empty_frame(name)]
+    while batch := list(islice(left, _BATCH)):
+        frames.append(frame_from_rows(name, batch))
+    return pl.concat(frames)
+
+
+def validate_table(name: TableName, partition: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Check ``frame`` lazily against its contract, schema and data.
 
     Raises:
-        ContractError: listing column, check, number of failures and a first value for each kind of failure.
+        ContractError: listing column, check, number of failures, and a first row and value for each kind of failure.
     """
     try:
         # Said explicitly: pandera's default depth for lazy frames is the schema only.
         with config_context(validation_depth=ValidationDepth.SCHEMA_AND_DATA):
             return cast("pl.DataFrame", TABLES[name].validate(frame, lazy=True))
     except SchemaErrors as error:
-        cases = error.failure_cases
-        lines = [
-            f"{row['column']}: {row['check']}: {row['count']} rows, first value {row['first']!r}"
-            for row in cases.group_by("column", "check")
-            .agg(pl.len().alias("count"), pl.col("failure_case").first().alias("first"))
-            .sort("column", "check")
-            .to_dicts()
-        ]
-        raise ContractError(f"table {name} breaks its contract: " + "; ".join(lines)) from error
+        kinds = error.failure_cases.group_by("column", "check").agg(
+            pl.len().alias("count"), pl.col("failure_case").first(), pl.col("index").first()
+        )
+        lines = [_failure(frame, kind) for kind in kinds.sort("column", "check").iter_rows(named=True)]
+        raise ContractError(
+            f"table {name}, partition {partition!r}, breaks its contract: " + "; ".join(lines)
+        ) from error
+
+
+def _failure(frame: pl.DataFrame, kind: dict[str, Any]) -> str:
+    place = "first value"
+    if kind["index"] is not None:  # it is null for a missing or an unknown column
+        named = next((column for column in _NAMES if column in frame.columns), None)
+        row = f"row {kind['index']}" if named is None else f"{named} {frame[named][kind['index']]!r}"
+        place = f"first {row}, value"
+    return f"{kind['column']}: {kind['check']}: {kind['count']} rows, {place} {kind['failure_case']!r}"

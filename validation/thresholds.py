@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,10 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from validation.errors import UserError
 from validation.ledger import Reason
 from validation.strict import Strict, explain
+
+# By primary language tag, because a limit is looked up by it: an entry for zh-CN would never be found.
+_Language = Annotated[str, Field(pattern=r"^(default|[a-z]{2,3})$")]
+PerLanguage = dict[_Language, Annotated[float, Field(gt=0)]]
 
 
 class ThresholdError(UserError):
@@ -38,8 +42,8 @@ class Thresholds(Strict):
     min_snr_db: float
     min_bandwidth_hz: float = Field(ge=0)
     max_nonfinite_samples: int = Field(ge=0)
-    min_chars_per_second: dict[str, float]
-    max_chars_per_second: dict[str, float]
+    min_chars_per_second: PerLanguage
+    max_chars_per_second: PerLanguage
 
     @model_validator(mode="after")
     def _consistent(self) -> Thresholds:
@@ -50,6 +54,12 @@ class Thresholds(Strict):
         for name in ("min_chars_per_second", "max_chars_per_second"):
             if "default" not in getattr(self, name):
                 raise ValueError(f"{name} needs an entry 'default' for languages without one of their own")
+        for language in sorted({*self.min_chars_per_second, *self.max_chars_per_second}):
+            low, high = (_limit(self, f"{side}_chars_per_second", language) for side in ("min", "max"))
+            if low >= high:
+                raise ValueError(
+                    f"{language}: min_chars_per_second = {low} must be below max_chars_per_second = {high}"
+                )
         return self
 
     def overridden(self, values: Mapping[str, Any]) -> Thresholds:

@@ -10,6 +10,7 @@ import pytest
 
 from validation.lake import Lake, MissingTableError
 from validation.lake_files import LakeFiles
+from validation.ledger import LedgerRow, ledger_frame
 from validation.schemas import ContractError, frame_from_rows
 from validation.steps import run_step, table_digest
 
@@ -41,6 +42,26 @@ def test_a_row_that_breaks_the_contract_is_named_and_nothing_is_written(lake):
     with pytest.raises(ContractError, match=r"audio_digest.*'short'.*duration_s.*-1\.0"):
         lake.write_table("audio_tokens", "c", bad)
     assert not lake.has_table("audio_tokens", "c")
+
+
+def test_a_broken_contract_names_partition_and_row(lake):
+    rows = [LedgerRow("c", f"u{n}", f"f:{n}", "audio_22k", "truncated", "words") for n in range(3)]
+    bad = ledger_frame(rows).with_columns(
+        reason=pl.when(utterance_id="u1").then(pl.lit("because")).otherwise("reason")
+    )
+    with pytest.raises(ContractError) as caught:
+        lake.write_table("ledger", "c--audio_22k", bad)
+    for words in ("ledger", "'c--audio_22k'", "reason", "1 rows", "'u1'", "'because'"):
+        assert words in str(caught.value)
+    with pytest.raises(ContractError, match=r"c--audio_22k.*colour"):
+        lake.write_table("ledger", "c--audio_22k", ledger_frame(rows).with_columns(colour=1))
+
+
+def test_the_files_below_a_folder_are_listed_with_their_sizes(lake):
+    assert lake.sizes("a") == {}
+    for path, value in {"a/b.json": 1, "a/c/d.json": 22, "e.json": 3}.items():
+        lake.write_json(path, value)
+    assert lake.sizes("a") == {"a/b.json": 1, "a/c/d.json": 2}
 
 
 def test_a_write_that_fails_leaves_the_old_file(lake):
@@ -98,6 +119,15 @@ def test_a_step_runs_again_for_new_inputs_or_a_lost_output_only(lake):
     assert step.run("b").rows == 2
     lake.filesystem.rm(lake.full_path("out.json"))
     assert step.run("b").recomputed
+
+
+def test_a_step_runs_again_while_its_output_is_not_whole(lake):
+    step = Counter(lake)
+    step.run("a")
+    for is_whole in (False, True):
+        outcome = run_step(lake, "step", "c", "a", ["out.json"], step, is_whole=lambda whole=is_whole: whole)
+        assert outcome.recomputed is not is_whole
+    assert step.runs == 2
 
 
 def test_a_step_killed_while_it_wrote_is_not_taken_for_the_earlier_one(lake):

@@ -102,6 +102,12 @@ def test_overriding_replaces_only_what_is_named():
         ({"min_duration_s": 100.0}, "must be below max_duration_s"),
         ({"min_snr_db": float("nan")}, "finite number"),
         ({"min_snr_db": "loud"}, "'loud'"),
+        ({"max_chars_per_second": {"zh-CN": 30.0}}, "zh-CN"),
+        ({"max_chars_per_second": {"ZH": 30.0}}, "ZH"),
+        ({"min_chars_per_second": {"default": -3.0}}, r"default: .*greater than 0.*-3\.0"),
+        ({"min_chars_per_second": {"default": 50.0}}, r"default: min_chars_per_second = 50\.0 must be below"),
+        # English has no lower limit of its own: the default's is above its upper one.
+        ({"max_chars_per_second": {"en": 0.5}}, r"en: min_chars_per_second = 1\.0 must be below"),
     ],
 )
 def test_thresholds_that_make_no_sense_are_refused(values, said):

@@ -1,0 +1,110 @@
+"""How a row may end: the reasons, the one outcome of each, and the stages in which rows end."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Outcome = Literal["accepted", "rejected", "quarantined", "errored"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+Stage = Literal["raw_utterances", "audio_22k", "accepted_utterances"]
+LEDGER_STAGES: tuple[Stage, ...] = get_args(Stage)
+
+Reason = Literal[
+    "accepted",
+    # the corpus' own rows
+    "malformed_row",
+    "wrong_delimiter",
+    "column_count",
+    "not_utf8",
+    "missing_audio",
+    "missing_file",
+    "unreadable",
+    "duplicate_id",
+    "empty_text",
+    "special_token_in_text",
+    "no_transcript",
+    "unmatched_name",
+    "unknown_label",
+    "outside_root",
+    # the audio file
+    "empty_file",
+    "no_frames",
+    "not_audio",
+    "decode_error",
+    "source_changed",
+    "bad_segment",
+    "worker_died",
+    "timed_out",
+    "truncated",
+    "wrong_extension",
+    "channels_cancel",
+    "sample_rate",
+    # the thresholds
+    "non_finite",
+    "silent",
+    "too_short",
+    "too_long",
+    "too_loud",
+    "clipped",
+    "dc_offset",
+    "mostly_silence",
+    "noisy",
+    "narrow_band",
+    "text_too_short",
+    "text_too_long",
+    "companion_lost",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+OUTCOME_OF: dict[Reason, Outcome] = {
+    "accepted": "accepted",
+    # could not be read or decoded
+    "malformed_row": "errored",
+    "wrong_delimiter": "errored",
+    "column_count": "errored",
+    "not_utf8": "errored",
+    "missing_audio": "errored",
+    "missing_file": "errored",
+    "unreadable": "errored",
+    "empty_file": "errored",
+    "no_frames": "errored",
+    "not_audio": "errored",
+    "decode_error": "errored",
+    "source_changed": "errored",
+    "bad_segment": "errored",
+    "worker_died": "errored",
+    "timed_out": "errored",
+    # readable, but breaks the contract or a threshold
+    "duplicate_id": "rejected",
+    "empty_text": "rejected",
+    "special_token_in_text": "rejected",
+    "no_transcript": "rejected",
+    "unmatched_name": "rejected",
+    "unknown_label": "rejected",
+    "outside_root": "rejected",
+    "sample_rate": "rejected",
+    "non_finite": "rejected",
+    "silent": "rejected",
+    "too_short": "rejected",
+    "too_long": "rejected",
+    "too_loud": "rejected",
+    "clipped": "rejected",
+    "dc_offset": "rejected",
+    "mostly_silence": "rejected",
+    "noisy": "rejected",
+    "narrow_band": "rejected",
+    "companion_lost": "rejected",
+    # decodes, but contradicts itself: a person should look
+    "truncated": "quarantined",
+    "wrong_extension": "quarantined",
+    "channels_cancel": "quarantined",
+    "text_too_short": "quarantined",
+    "text_too_long": "quarantined",
+}
+
+# Faults of the machine or the moment, not of the file: a step that ended rows with them is not done, and tries those
+# rows again.
+PASSING: frozenset[Reason] = frozenset(
+    {"worker_died", "timed_out", "unreadable", "missing_audio", "source_changed"}
+)
