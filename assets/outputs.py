@@ -1,13 +1,14 @@
 """Where a training asset's present output lies, and from what it was made.
 
 Outputs are directories named after the digest of their inputs; a pointer per asset, replaced atomically, says
-which of them is the present one. A run killed half-way finds its own directory again and goes on in it.
+which of them is the present one. A run killed half-way finds its own directory again and goes on in it. Pointers hold
+paths relative to the training directory, so that a home can be moved or copied.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from training_jobs.jobs import read_result
@@ -26,12 +27,7 @@ class Output:
 
     asset: str
     inputs: str
-    directory: str
-
-    @property
-    def path(self) -> Path:
-        """The output's directory."""
-        return Path(self.directory)
+    path: Path
 
 
 class Outputs:
@@ -52,14 +48,18 @@ class Outputs:
         """Make the finished output the present one, under the asset's name or the pointer's."""
         directory = self.directory(asset, inputs)
         assert read_result(directory) is not None, directory
-        output = Output(asset, inputs, str(directory))
-        write_text(self._pointer(pointer or asset), json.dumps(asdict(output), indent=1))
-        return output
+        place = directory.relative_to(self._training_dir).as_posix()
+        document = {"asset": asset, "inputs": inputs, "directory": place}
+        write_text(self._pointer(pointer or asset), json.dumps(document, indent=1))
+        return Output(asset, inputs, directory)
 
     def find(self, asset: str) -> Output | None:
         """The present output, if there is one."""
         path = self._pointer(asset)
-        return Output(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if not path.is_file():
+            return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Output(document["asset"], document["inputs"], self._training_dir / document["directory"])
 
     def present(self, asset: str) -> Output:
         """The present output.

@@ -18,7 +18,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         description="One row per utterance as the corpus states it: id, split, speaker, text, source file and digest.",
     )
     def raw_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-        outcomes = run_step(context, lambda corpus: ingest(workspace.corpus(corpus), workspace.lake))
+        outcomes = run_step(context, lambda corpus: ingest(workspace.corpus_to_read(corpus), workspace.lake))
         return dg.MaterializeResult(metadata=totals(outcomes))
 
     return raw_utterances

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
 
 from assets.corpora import CorporaFile, CorpusEntry, load_corpora
+from assets.corpora.root import CorpusRoot
+from assets.processes import own_process
+from assets.recovery import PROCESS_TAG, release_dead_runs
+from assets.turns import turn
 from training_jobs.jobs import Tracking
 from training_jobs.profile import MixtureItem, Profile, load_profile
 from training_jobs.spec import PROFILES, ProfileName, Stage, StageSpec, load_stage
@@ -26,6 +32,10 @@ class NotConfiguredError(UserError):
     """The home has no corpora file yet."""
 
 
+class MissingRootError(UserError):
+    """A corpus's folder is not there now: a disk that is not mounted is no corpus without files."""
+
+
 class Workspace(dg.ConfigurableResource):
     """Paths and configuration of one home.
 
@@ -37,6 +47,21 @@ class Workspace(dg.ConfigurableResource):
     corpora_file: str | None = None
     profile_name: str = "tiny"
     quiet_programs: bool = False
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Workspace]:
+        """The workspace for one run, which has the home to itself meanwhile.
+
+        The run says here which process it works in, and what a killed one left behind is tidied up once it is certain
+        that no other run is at work.
+        """
+        run, instance, log = context.run, context.instance, context.log
+        assert run is not None and instance is not None and log is not None
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: own_process()})
+        with turn(Path(self.home), run.run_id, log.info):
+            for dead in release_dead_runs(instance, Path(self.home)):
+                log.info(f"run {dead} was killed before it ended; what it finished is kept")
+            yield self
 
     @property
     def lake_root(self) -> str:
@@ -50,7 +75,7 @@ class Workspace(dg.ConfigurableResource):
 
     @cached_property
     def corpora(self) -> CorporaFile:
-        """The corpora file, checked.
+        """The corpora file, checked; whether the corpora's roots are there is asked where one is read.
 
         Raises:
             NotConfiguredError: if the home has none.
@@ -60,7 +85,7 @@ class Workspace(dg.ConfigurableResource):
             raise NotConfiguredError(
                 f"{self.home} has no corpora yet: voxline run --corpora FILE --profile NAME"
             )
-        return load_corpora(Path(self.corpora_file))
+        return load_corpora(Path(self.corpora_file), check_roots=False)
 
     def corpus(self, name: str) -> CorpusEntry:
         """The corpus ``name`` of the corpora file."""
@@ -69,6 +94,19 @@ class Workspace(dg.ConfigurableResource):
                 return entry
         names = [entry.name for entry in self.corpora.corpora]
         raise NotConfiguredError(f"{self.corpora_file} has no corpus {name!r}; it has {names}")
+
+    def corpus_to_read(self, name: str) -> CorpusEntry:
+        """The corpus ``name``, whose root is there.
+
+        Raises:
+            MissingRootError: naming file, corpus and root.
+        """
+        entry = self.corpus(name)
+        if not CorpusRoot(entry.root).exists:
+            raise MissingRootError(
+                f"{self.corpora_file}: corpus {name!r}: root: {entry.root} is not a folder that is there"
+            )
+        return entry
 
     @property
     def corpus_names(self) -> list[str]:
@@ -121,7 +159,7 @@ class Workspace(dg.ConfigurableResource):
             tags={
                 "stage": stage,
                 "profile": self.profile_name,
-                "dagster_run_id": context.run_id,
+                "dagster_run_id": context.run.run_id,
                 "git_commit": git_commit(),
                 "data_digest": data_digest,
                 "tokenizer_digest": tokenizer_digest,
@@ -130,12 +168,14 @@ class Workspace(dg.ConfigurableResource):
 
 
 def git_commit() -> str:
-    """The commit of the code that runs; ``unknown`` outside a checkout."""
+    """The commit of the code that runs, with ``-dirty`` where tracked files differ; ``unknown`` outside a checkout."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return "unknown"
+    # Without a tag to count from, the name is the whole commit.
+    describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     answer = subprocess.run(  # the git on the PATH is the user's own
-        ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607
+        ["git", "-C", str(root), *describe],  # noqa: S607
         capture_output=True,
         text=True,
         check=False,

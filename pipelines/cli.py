@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from models.errors import ModelError
-from pipelines.settings import default_home, prepare_home, read_settings
+from pipelines.settings import default_home, prepare_home, require_settings
 from training_jobs.spec import PROFILES, ProfileName
 from validation.errors import ConfigurationError, UserError
 
@@ -57,11 +57,15 @@ def run(
     home: HomeOption = None,
 ) -> None:
     """Do everything: prepare the corpora, train the four stages, evaluate, benchmark, register."""
+    from assets.running_servers import find_servers
     from pipelines.run import configure, run_everything
     from pipelines.summary import print_summary
+    from pipelines.up import reload_code_location
 
     place = (home or default_home()).resolve()
     settings = configure(place, corpora, _profile(profile))
+    if (servers := find_servers(place)) is not None:
+        _console.print(reload_code_location(servers))
     _console.print(
         f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}"
     )
@@ -87,7 +91,9 @@ def sql(
 
     if output_format not in ("table", "json"):
         raise ConfigurationError(f"--format is {output_format!r}; it may be table or json")
-    lake = Workspace(home=str((home or default_home()).resolve())).lake
+    place = (home or default_home()).resolve()
+    require_settings(place)
+    lake = Workspace(home=str(place)).lake
     try:
         frame = query(lake, statement)
     except duckdb.Error as error:
@@ -113,8 +119,7 @@ def status(
     from pipelines.status import as_table, collect
 
     place = (home or default_home()).resolve()
-    prepare_home(place)
-    settings = read_settings(place)
+    settings = require_settings(place)
     workspace = Workspace(home=str(place), corpora_file=settings.corpora, profile_name=settings.profile)
     with open_instance(place) as instance:
         found = collect(instance, build_definitions(place, settings), workspace)
@@ -131,34 +136,12 @@ def up(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
 ) -> None:
     """Start the Dagster UI with its daemon and the MLflow UI on 127.0.0.1; Ctrl-C stops all of it."""
-    from pipelines.recovery import release_dead_runs
-    from pipelines.run import open_instance
-    from pipelines.up import HOST, ServerError, environment, prepare_stores, run_until_interrupted, servers
+    from assets.workspace import Workspace
+    from pipelines.up import serve
 
     place = (home or default_home()).resolve()
     prepare_home(place)
-    with open_instance(place) as instance:
-        release_dead_runs(instance)
-    prepare_stores(place)
-
-    def ready() -> None:
-        _console.print(f"Dagster  http://{HOST}:{dagster_port}")
-        _console.print(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
-        _console.print("Ctrl-C stops both.")
-
-    _console.print(
-        f"starting the servers of {escape(str(place))} (their logs: {escape(str(place / 'logs'))})"
-    )
-    try:
-        run_until_interrupted(
-            servers(place, dagster_port, mlflow_port),
-            environment(place, mlflow_port),
-            [dagster_port, mlflow_port],
-            ready,
-        )
-    except ServerError as error:
-        _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
-        raise typer.Exit(1) from error
+    serve(place, dagster_port, mlflow_port, Workspace(home=str(place)).tracking_uri, _console)
 
 
 def _profile(name: str) -> ProfileName:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
@@ -14,28 +16,37 @@ from rich.markup import escape
 _NOISE = ("Dependencies for step", "[pipes]")
 
 
-class RunProgress:
-    """Turns the events of one run into lines."""
+def was_made(metadata: Mapping[str, Any]) -> bool:
+    """Whether a materialisation's metadata say that something was made; those that do not say it were."""
+    for key in ("recomputed", "recomputed_corpora"):
+        if key in metadata:
+            return bool(metadata[key].value)
+    return True
 
-    def __init__(self, console: Console, steps: int) -> None:
+
+class RunProgress:
+    """Turns the events of one run into lines.
+
+    Events come from a thread that watches the instance, and the last of them may come too late: for people only.
+
+    Args:
+        steps: of the whole run.
+        holders: from a pool's name to the runs that have their place in it.
+    """
+
+    def __init__(self, console: Console, steps: int, holders: Callable[[str], list[str]]) -> None:
         self._console = console
         self._steps = steps
+        self._holders = holders
         self._done = 0
         self._started: dict[str, float] = {}
-        self._recomputed: dict[str, bool] = {}
-        self.recomputed_steps: list[str] = []
-        self.current_steps: list[str] = []
+        self._made: dict[str, bool] = {}
 
     def __call__(self, entry: EventLogEntry, _cursor: str) -> None:
         """Called by the Dagster instance for every event of the run."""
         event = entry.dagster_event
         if event is None:
-            level = int(entry.level)
-            if level >= logging.INFO and entry.user_message and not entry.user_message.startswith(_NOISE):
-                style = "dim" if level < logging.WARNING else "yellow"
-                self._console.print(
-                    f"    {escape(entry.user_message)}", style=style, highlight=False, soft_wrap=True
-                )
+            self._show_words(entry)
             return
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
@@ -43,12 +54,16 @@ class RunProgress:
             self._console.print(
                 f"[bold]> {step}[/bold]  ({self._done + 1} of {self._steps})", highlight=False
             )
+        elif event.event_type == DagsterEventType.ENGINE_EVENT:
+            self._note_waiting(step, event)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
-            self._note_materialization(step, event)
+            metadata = event.step_materialization_data.materialization.metadata
+            self._made[step] = self._made.get(step, False) or was_made(metadata)
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
-                self._console.print(f"    check {check.check_name} failed: {check.description}", style="red")
+                words = escape(f"check {check.check_name} failed: {check.description}")
+                self._console.print(f"    {words}", style="red", highlight=False)
         elif event.event_type == DagsterEventType.STEP_SUCCESS:
             self._end(step)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
@@ -58,20 +73,26 @@ class RunProgress:
             self._done += 1
             self._console.print(f"  skipped: {step} (what it needs failed)", style="yellow", highlight=False)
 
-    def _note_materialization(self, step: str, event: dg.DagsterEvent) -> None:
-        metadata = event.step_materialization_data.materialization.metadata
-        if "recomputed" in metadata:
-            made = bool(metadata["recomputed"].value)
-        elif "recomputed_corpora" in metadata:
-            made = bool(metadata["recomputed_corpora"].value)
-        else:
+    def _show_words(self, entry: EventLogEntry) -> None:
+        level = int(entry.level)
+        if level >= logging.INFO and entry.user_message and not entry.user_message.startswith(_NOISE):
+            style = "dim" if level < logging.WARNING else "yellow"
+            self._console.print(
+                f"    {escape(entry.user_message)}", style=style, highlight=False, soft_wrap=True
+            )
+
+    def _note_waiting(self, step: str, event: dg.DagsterEvent) -> None:
+        pool = event.engine_event_data.metadata.get("pool")
+        if pool is None:
             return
-        self._recomputed[step] = self._recomputed.get(step, False) or made
+        name = str(pool.value)
+        holders = ", ".join(self._holders(name)) or "nobody: its limit is 0"
+        self._console.print(
+            f"  {step}: waiting for pool {name}, held by {holders}", style="yellow", highlight=False
+        )
 
     def _end(self, step: str) -> None:
         self._done += 1
         seconds = time.monotonic() - self._started.get(step, time.monotonic())
-        made = self._recomputed.get(step, True)
-        (self.recomputed_steps if made else self.current_steps).append(step)
-        state = "done" if made else "up to date, nothing recomputed"
+        state = "done" if self._made.get(step, True) else "up to date, nothing recomputed"
         self._console.print(f"  [green]{state}[/green] in {seconds:.1f} s", highlight=False)

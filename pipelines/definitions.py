@@ -50,10 +50,15 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
 def build_definitions(home: Path, settings: Settings, quiet_programs: bool = False) -> dg.Definitions:
     """The code location of one home.
 
+    Whether the corpora's roots are there is asked where one is read: a disk that is not mounted must not take the
+    whole code location away.
+
     Raises:
         assets.corpora.CorporaFileError: if the home's corpora file says something that is not allowed.
     """
-    corpora: CorporaFile | None = load_corpora(Path(settings.corpora)) if settings.corpora else None
+    corpora: CorporaFile | None = (
+        load_corpora(Path(settings.corpora), check_roots=False) if settings.corpora else None
+    )
     names = [entry.name for entry in corpora.corpora] if corpora else []
     return dg.Definitions(
         assets=build_assets(names),

@@ -27,6 +27,7 @@ TRAIN = AssetSelection.assets(
 REGISTER = AssetSelection.assets("evaluation_report", "latency_benchmark", "registered_model")
 
 EVERYTHING = "everything"
+PREPARE_DATA = "prepare_data"
 
 
 def all_corpora(corpora: Sequence[str]) -> dict[str, str]:
@@ -48,7 +49,7 @@ def build_jobs(corpora: Sequence[str]) -> list[dg.JobDefinition | dg.UnresolvedA
         )
 
     return [
-        job("prepare_data", PREPARE, "Corpora to accepted utterances and training JSONL."),
+        job(PREPARE_DATA, PREPARE, "Corpora to accepted utterances and training JSONL."),
         job("train_all_stages", TRAIN, "Tokens, packs and the four stages."),
         job("benchmark_and_register", REGISTER, "Evaluation, latency, registry."),
         job(EVERYTHING, PREPARE | TRAIN | REGISTER, "Raw recordings to a registered, benchmarked model."),

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
 
 from assets.corpora import load_corpora
+from assets.processes import own_process
+from assets.recovery import PROCESS_TAG
 from assets.stages import GPU_POOL
 from assets.workspace import Workspace
-from pipelines.console import RunProgress
+from pipelines.console import RunProgress, was_made
 from pipelines.definitions import build_definitions
 from pipelines.jobs import EVERYTHING, all_corpora
-from pipelines.recovery import PROCESS_TAG, own_process, release_dead_runs
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
-from training_jobs.profile import base_model_directory, load_profile
-from training_jobs.spec import STAGES, ProfileName, load_stage
-from validation.errors import UserError
+from training_jobs.profile import base_model_directory
+from training_jobs.run_check import check_run
+from training_jobs.spec import STAGES, ProfileName
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,20 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
         UserError: naming file, entry, value and what is allowed; then nothing was written.
     """
     load_corpora(corpora)
-    sizes = load_profile(profile)
-    if sizes.base_model.directory is not None:
-        base_model_directory(sizes.base_model)
-    for stage in STAGES:
-        spec = load_stage(stage, profile)
-        if spec.mixture not in sizes.mixtures:
-            raise UserError(
-                f"stage {stage}: no mixture {spec.mixture!r} in profile {profile}: {sorted(sizes.mixtures)}"
-            )
-    prepare_home(home)
+    workspace = Workspace(home=str(home), corpora_file=str(corpora.resolve()), profile_name=profile)
+    if workspace.profile.base_model.directory is not None:
+        base_model_directory(workspace.profile.base_model)
+    check_run(workspace.profile, [workspace.stage(stage) for stage in STAGES])
     time_zone = read_settings(home).time_zone
-    settings = Settings(corpora=str(corpora.resolve()), profile=profile, time_zone=time_zone)
+    settings = Settings(corpora=workspace.corpora_file, profile=profile, time_zone=time_zone)
+    prepare_home(home)
     write_settings(home, settings)
     return settings
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
     """The home's Dagster instance, with pool ``gpu`` limited to one unless its owner chose otherwise."""
-    os.environ["DAGSTER_HOME"] = str(home)
-    instance = dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.from_config(str(home))
     storage = instance.event_log_storage
     if GPU_POOL not in storage.get_concurrency_keys():
         storage.set_concurrency_slots(GPU_POOL, 1)
@@ -79,10 +75,8 @@ def run_everything(home: Path, settings: Settings, console: Console) -> RunRepor
     workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
     job = definitions.resolve_job_def(EVERYTHING)
     run_id = str(uuid.uuid4())
-    progress = RunProgress(console, steps=len(job.nodes))
     with open_instance(home) as instance:
-        for dead in release_dead_runs(instance):
-            console.print(f"run {dead} was killed before it ended; what it finished is kept", style="yellow")
+        progress = RunProgress(console, len(job.nodes), lambda pool: _holders(instance, pool))
         instance.watch_event_logs(run_id, None, progress)
         result = job.execute_in_process(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -91,9 +85,32 @@ def run_everything(home: Path, settings: Settings, console: Console) -> RunRepor
             tags={**all_corpora(workspace.corpus_names), PROCESS_TAG: own_process()},
             raise_on_error=False,
         )
-        failure = None if result.success else _failure(result)
         instance.end_watch_event_logs(run_id, progress)
-    return RunReport(run_id, result.success, failure, progress.recomputed_steps, progress.current_steps)
+    return report_of(result)
+
+
+def report_of(result: dg.ExecuteInProcessResult) -> RunReport:
+    """What the run's own events say; what the terminal showed may have missed the last of them."""
+    made: dict[str, bool] = {}
+    for event in result.all_events:
+        step = event.step_key or ""
+        if event.is_step_success:
+            made.setdefault(step, True)
+        elif event.is_step_materialization:
+            metadata: Mapping[str, Any] = event.step_materialization_data.materialization.metadata
+            made[step] = made.get(step, False) or was_made(metadata)
+    succeeded = {event.step_key for event in result.all_events if event.is_step_success}
+    return RunReport(
+        run_id=result.run_id,
+        succeeded=result.success,
+        failure=None if result.success else _failure(result),
+        recomputed=[step for step, was in made.items() if was and step in succeeded],
+        up_to_date=[step for step, was in made.items() if not was and step in succeeded],
+    )
+
+
+def _holders(instance: dg.DagsterInstance, pool: str) -> list[str]:
+    return sorted(instance.event_log_storage.get_concurrency_info(pool).active_run_ids)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

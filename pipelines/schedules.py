@@ -4,15 +4,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from assets.recovery import UNFINISHED
 from pipelines.jobs import EVERYTHING, all_corpora
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def build_nightly(corpora: Sequence[str], time_zone: str) -> dg.ScheduleDefinition:
@@ -32,7 +25,7 @@ def build_nightly(corpora: Sequence[str], time_zone: str) -> dg.ScheduleDefiniti
         if not corpora:
             return dg.SkipReason("this home has no corpora yet: voxline run --corpora FILE --profile NAME")
         running = context.instance.get_runs(
-            dg.RunsFilter(job_name=EVERYTHING, statuses=_UNFINISHED),
+            dg.RunsFilter(job_name=EVERYTHING, statuses=list(UNFINISHED)),
             limit=1,
         )
         if running:

@@ -1,6 +1,7 @@
 """What one home works on: its corpora file, profile and time zone; kept in ``<home>/voxline.yaml``.
 
-``voxline run`` writes the file, so that the Dagster UI and the nightly schedule do the same afterwards.
+``voxline run`` writes the file, so that the Dagster UI and the nightly schedule do the same afterwards; a UI that is
+running already is told to read it again.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ def prepare_home(home: Path) -> None:
     if not target.exists():
         source = _REPOSITORY / "dagster_home" / "dagster.yaml"
         target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def require_settings(home: Path) -> Settings:
+    """The settings of a home that has been worked in.
+
+    Raises:
+        ConfigurationError: if ``home`` is none, or one of its settings is wrong; nothing is made.
+    """
+    if not (home / SETTINGS_FILE).is_file():
+        raise ConfigurationError(
+            f"{home} has no {SETTINGS_FILE}: nothing has run there yet. Start with: "
+            f"voxline run --corpora FILE --profile NAME --home {home}"
+        )
+    return read_settings(home)
 
 
 def read_settings(home: Path) -> Settings:

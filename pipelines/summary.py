@@ -13,12 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.outputs import Outputs
+from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import REGISTERED_MODEL, Workspace
 from pipelines.run import RunReport
 from pipelines.settings import Settings
+from pipelines.status import registry
 from training_jobs.jobs import read_result
 from training_jobs.spec import STAGES
 from validation.lake import Lake
+from validation.ledger import balance
 from validation.schemas import OUTCOMES
 
 _MODES = ("vanilla", "balance", "boost", "turbo")
@@ -29,35 +32,35 @@ def print_summary(console: Console, home: Path, settings: Settings, report: RunR
     workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
     outputs = Outputs(workspace.training_dir)
     console.print()
-    console.print(corpora_table(workspace.lake, workspace.corpus_names))
+    tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))[1]
+    console.print(corpora_table(workspace.lake, workspace.corpus_names, tokenizer_digest))
     console.print(reasons_table(workspace.lake, workspace.corpus_names))
     console.print(stages_table(outputs))
     console.print(scores_table(_result(outputs, "evaluation_report")))
     console.print(latency_table(_result(outputs, "latency_benchmark")))
-    for line in registry_lines(_result(outputs, "registered_model")):
+    aliases = registry(workspace).get("aliases", {})
+    for line in registry_lines(_result(outputs, "registered_model"), aliases):
         console.print(line)
     console.print()
     for line in closing_lines(home, report):
         console.print(line, soft_wrap=True)
 
 
-def corpora_table(lake: Lake, corpora: list[str]) -> Table:
-    """Rows by outcome, hours and tokens per corpus."""
+def corpora_table(lake: Lake, corpora: list[str], tokenizer_digest: str) -> Table:
+    """Rows read and by outcome, hours and tokens (the present tokenizer's) per corpus."""
     table = _table("Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "tokens", "train", "held out"])
-    ledger, tokens = lake.read_table("ledger"), lake.read_table("audio_tokens")
+    tokens = lake.read_table("audio_tokens").filter(tokenizer_digest=tokenizer_digest)
     accepted, rows = lake.read_table("accepted_utterances"), lake.read_table("training_rows")
     for corpus in corpora:
-        outcomes = ledger.filter(corpus=corpus)["outcome"].value_counts()
-        counts = {str(row["outcome"]): int(row["count"]) for row in outcomes.to_dicts()}
+        ended = balance(lake, corpus)
         hours = float(accepted.filter(corpus=corpus)["duration_s"].sum() or 0.0) / 3600
-        # A corpus may hold the tokens of an earlier tokenizer too: what counts is what is read now.
         present = accepted.filter(corpus=corpus).select("audio_digest").drop_nulls().unique()
         of_corpus = tokens.filter(corpus=corpus).join(present, on="audio_digest", how="semi")
         splits = rows.filter(corpus=corpus)["split"].to_list()
         table.add_row(
             corpus,
-            str(sum(counts.values())),
-            *(str(counts.get(outcome, 0)) for outcome in OUTCOMES),
+            str(ended.read) if ended.holds else f"[red]{ended.read} (does not balance)[/red]",
+            *(str(getattr(ended, outcome)) for outcome in OUTCOMES),
             f"{hours:.3f}",
             f"{int(of_corpus.unique('audio_digest')['token_ids'].list.len().sum()):,}",
             str(splits.count("train")),
@@ -99,7 +102,7 @@ def stages_table(outputs: Outputs) -> Table:
             f"{result['last_loss']:.3f}",
             f"{result['tokens_per_s']:,.0f}",
             f"{result['seconds']:.0f}",
-            "" if resumed is None else f"step {resumed}",
+            "" if resumed is None else str(resumed),
         )
     return table
 
@@ -150,12 +153,19 @@ def latency_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def registry_lines(result: dict[str, Any]) -> list[str]:
-    """Version and aliases, and why."""
-    aliases = result["aliases"]
-    named = " and ".join(aliases) if aliases else "no alias"
-    lines = [f"[bold]Registry[/bold]  {REGISTERED_MODEL} version [bold]{result['version']}[/bold]: {named}"]
-    lines += [f"  {escape(reason)}" for reason in result["gate_reasons"] if "champion" not in aliases]
+def registry_lines(result: dict[str, Any], aliases: Mapping[str, str]) -> list[str]:
+    """Version and aliases, and why it is no champion.
+
+    Args:
+        aliases: from each alias to its version, as the registry has them now.
+    """
+    version = str(result["version"])
+    own = [alias for alias, named in aliases.items() if named == version]
+    named = " and ".join(own) if own else "no alias"
+    lines = [f"[bold]Registry[/bold]  {REGISTERED_MODEL} version [bold]{version}[/bold]: {named}"]
+    if "champion" not in own:
+        lines += [f"  {escape(reason)}" for reason in result["gate_reasons"]]
+        lines += [f"  champion is version {aliases['champion']}"] if "champion" in aliases else []
     return lines
 
 
