@@ -1,13 +1,16 @@
-"""A process pool that outlives its workers: a task that kills one becomes a result, not the end of the run."""
+"""A process pool that outlives its workers: a task that kills or hangs one becomes a result, not the end of the run."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Generic, TypeVar
@@ -21,44 +24,51 @@ _WAITING_PER_WORKER = 8  # enough that no worker idles; few enough that little i
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """The process that did the task ended without an answer, again and again, though it did nothing else."""
+    """The process that did the task ended without an answer, though it did nothing else.
+
+    Attributes:
+        limit_s: The time that the task did not keep to, in seconds; ``None`` where the process died by itself, each
+            time.
+    """
+
+    limit_s: float | None = None
 
 
 def map_surviving(
-    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], workers: int
+    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], workers: int, limit_s: float
 ) -> Iterator[tuple[TaskT, ResultT | WorkerDied]]:
     """Apply ``function`` to each task in ``workers`` processes; results come as they are done.
 
-    When a worker dies (a crash in a native decoder, the out-of-memory killer), the tasks that were under way are
-    done again, each alone, in up to two tries; the one that survives neither yields :class:`WorkerDied`. Tasks are
-    drawn from ``tasks`` only as they are needed. Exceptions of ``function`` are raised here.
+    When a worker dies (a crash in a native decoder, the out-of-memory killer) or works on one task for longer than
+    ``limit_s`` seconds, the tasks that were under way are done again, each alone, in up to two tries; the one that
+    survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions of
+    ``function`` are raised here.
 
     Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
     however it ends.
     """
     waiting = iter(tasks)
-    with _Pool[TaskT, ResultT](function, workers) as pool, _Pool[TaskT, ResultT](function, 1) as alone:
+    with (
+        _Pool[TaskT, ResultT](function, workers, limit_s) as pool,
+        _Pool[TaskT, ResultT](function, 1, limit_s) as alone,
+    ):
         while True:
-            lost = pool.submit(islice(waiting, pool.room))
-            if not pool.running and not lost:
+            suspects = pool.submit(islice(waiting, pool.room))
+            if not pool.running and not suspects:
                 return
-            done, died = pool.collect() if not lost else ([], pool.drop())
+            done, died = pool.collect()
             yield from done
-            for task in [*lost, *died]:
-                results: list[tuple[TaskT, ResultT]] = []
-                for _ in range(_TRIES_ALONE):
-                    if not results:
-                        alone.submit([task])
-                        results, _ = alone.collect()
-                yield results[0] if results else (task, WorkerDied())
+            for task in [*suspects, *died]:
+                yield task, alone.do_alone(task)
 
 
 class _Pool(Generic[TaskT, ResultT]):
     """An executor that is started when first needed, and anew after it broke."""
 
-    def __init__(self, function: Callable[[TaskT], ResultT], workers: int) -> None:
-        self._function = function
+    def __init__(self, function: Callable[[TaskT], ResultT], workers: int, limit_s: float) -> None:
+        self._function = partial(_within, function, limit_s)
         self._workers = workers
+        self._limit_s = limit_s
         self._executor: ProcessPoolExecutor | None = None
         self.running: dict[Future[ResultT], TaskT] = {}
 
@@ -74,19 +84,17 @@ class _Pool(Generic[TaskT, ResultT]):
         return self._workers * _WAITING_PER_WORKER - len(self.running)
 
     def submit(self, tasks: Iterable[TaskT]) -> list[TaskT]:
-        """Submit the tasks; those that the pool was too broken to take come back."""
-        refused = []
+        """Submit the tasks; gives those that were under way where the executor turns out to be broken."""
+        suspects: list[TaskT] = []
         for task in tasks:
-            if self._executor is None:
-                context = get_context("spawn")
-                self._executor = ProcessPoolExecutor(
-                    self._workers, mp_context=context, initializer=_end_with_parent
-                )
             try:
-                self.running[self._executor.submit(self._function, task)] = task
+                future = self._started().submit(self._function, task)
             except BrokenProcessPool:
-                refused.append(task)
-        return refused
+                # A worker that died while it had nothing to do is nobody's fault: the new executor takes the task.
+                suspects += self.drop()
+                future = self._started().submit(self._function, task)
+            self.running[future] = task
+        return suspects
 
     def collect(self) -> tuple[list[tuple[TaskT, ResultT]], list[TaskT]]:
         """Wait for at least one task: what is done, and what was under way when a worker died."""
@@ -100,6 +108,19 @@ class _Pool(Generic[TaskT, ResultT]):
                 died.append(task)
         return done, [*died, *self.drop()] if died else []
 
+    def do_alone(self, task: TaskT) -> ResultT | WorkerDied:
+        """The task's result, from a pool that does nothing else."""
+        assert not self.running
+        for _ in range(_TRIES_ALONE):
+            began = time.monotonic()
+            self.submit([task])
+            done, _ = self.collect()
+            if done:
+                return done[0][1]
+            if time.monotonic() - began >= self._limit_s:
+                return WorkerDied(self._limit_s)
+        return WorkerDied()
+
     def drop(self) -> list[TaskT]:
         """End the executor; gives the tasks that it had not done."""
         left = list(self.running.values())
@@ -108,6 +129,25 @@ class _Pool(Generic[TaskT, ResultT]):
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
         return left
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            context = get_context("spawn")
+            self._executor = ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_end_with_parent
+            )
+        return self._executor
+
+
+def _within(function: Callable[[TaskT], ResultT], limit_s: float, task: TaskT) -> ResultT:
+    """In a worker: the task's result, unless the alarm ends the process before it."""
+    # The signal is not handled, so that the system ends the process even where native code never comes back.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        return function(task)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def _end_with_parent() -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
-from assets.audio.decode import Segment
-from assets.audio.results import read_results, result_key, results_path
-from assets.audio.work import StoredAudio
+from assets.audio.results import join_results, read_results, results_path, with_keys
 from assets.corpora.config import CorpusEntry
 from validation.digests import digest_stream, digest_value
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import chars_per_second
-from validation.schemas import frame_from_rows
+from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "audio_quality"
@@ -37,25 +34,12 @@ def measure_corpus(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 
 
 def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
-    results = read_results(lake, corpus)
-    raw = lake.read_table("raw_utterances", corpus).filter(pl.col("audio_uri").is_not_null())
-    rows = []
-    for row in raw.iter_rows(named=True):
-        segment = Segment(row["segment_start_s"] or 0.0, row["segment_end_s"])
-        result = results[result_key(row["source_digest"], row["audio_uri"], segment)]
-        if not isinstance(result, StoredAudio):
-            continue
-        measured = asdict(result.measures)
-        rows.append(
-            {
-                "corpus": corpus,
-                "utterance_id": row["utterance_id"],
-                "source_rate_hz": result.source_rate_hz,
-                "chars_per_second": chars_per_second(row["text"], result.measures.duration_s),
-                **measured,
-            }
-        )
-    frame = frame_from_rows("audio_quality", rows)
+    rows = join_results(with_keys(lake.read_table("raw_utterances", corpus)), read_results(lake, corpus))
+    stored = rows.filter(pl.col("reason").is_null())
+    rates = map(chars_per_second, stored["text"], stored["duration_s"])
+    frame = stored.with_columns(chars_per_second=pl.Series(rates, dtype=pl.Float64)).select(
+        list(polars_schema("audio_quality"))
+    )
     lake.write_table("audio_quality", corpus, frame)
     medians = frame.select(pl.col(_MEDIANS).median()).row(0, named=True)
     return {"rows": frame.height, "medians": {name: _rounded(value) for name, value in medians.items()}}

@@ -19,22 +19,21 @@ import polars as pl
 
 from assets.audio.decode import Segment
 from assets.audio.problem import AudioProblem
-from assets.audio.work import SegmentResult, StoredAudio
+from assets.audio.work import SegmentResult, SourceTask
 from assets.audio.write import Stored
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import Measures
+from validation.reasons import PASSING
 from validation.stored_audio import WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
-AUDIO_RECIPE = 1
+AUDIO_RECIPE = 2
 
-# Faults of the machine or the moment, not of the file: they are tried again in the next pass.
-_PASSING = frozenset({"worker_died", "unreadable", "missing_audio", "source_changed"})
+# What determines a result: content, extension (it may contradict the content) and segment, in seconds.
+KEY = ("source_digest", "suffix", "start_s", "end_s")
 
-_MEASURES: dict[str, Any] = {
-    field.name: pl.Int64 if field.name == "nonfinite_samples" else pl.Float64 for field in fields(Measures)
-}
+MEASURES = tuple(field.name for field in fields(Measures))
 _STORED = tuple(field.name for field in fields(Stored))
 _SOURCE = ("source_rate_hz", "source_channels", "source_format")
 _PROBLEM = tuple(field.name for field in fields(AudioProblem))
@@ -50,19 +49,22 @@ _SCHEMA: dict[str, Any] = {
     "source_rate_hz": pl.Int32,
     "source_channels": pl.Int32,
     "source_format": pl.String,
-    **_MEASURES,
+    **{name: pl.Int64 if name == "nonfinite_samples" else pl.Float64 for name in MEASURES},
     "reason": pl.String,
     "value": pl.Float64,
     "limit": pl.Float64,
     "detail": pl.String,
 }
 
-ResultKey = tuple[str, str, float, float | None]
 
-
-def result_key(source_digest: str, uri: str, segment: Segment) -> ResultKey:
-    """What determines a result: content, extension (it may contradict the content) and segment."""
-    return source_digest, PurePosixPath(uri).suffix.lower(), segment.start_s, segment.end_s
+def with_keys(raw: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``raw_utterances`` that have audio, with the columns :data:`KEY` of their results."""
+    with_audio = raw.filter(pl.col("audio_uri").is_not_null())
+    return with_audio.with_columns(
+        suffix=pl.col("audio_uri").map_elements(_suffix, return_dtype=pl.String),
+        start_s=pl.col("segment_start_s").fill_null(0.0),
+        end_s=pl.col("segment_end_s"),
+    )
 
 
 def results_path(corpus: str) -> str:
@@ -75,6 +77,9 @@ class AudioResults:
 
     Args:
         batch: Results per part: how many are done again after a kill, at most.
+
+    Attributes:
+        known: The results that are on the disk, one row each.
     """
 
     def __init__(self, lake: Lake, corpus: str, batch: int = 512) -> None:
@@ -82,32 +87,47 @@ class AudioResults:
         self._corpus = corpus
         self._batch = batch
         self._pending: list[dict[str, Any]] = []
-        self.known: dict[ResultKey, SegmentResult] = {}
+        self.known = pl.DataFrame(schema=_SCHEMA)
 
     def load(self) -> AudioResults:
         """Read what earlier passes found and is still true: its audio lies in the lake, whole."""
+        sizes = self._lake.sizes(f"audio_22k/{self._corpus}")
+        stored = pl.DataFrame(
+            {"path": sizes.keys(), "bytes": sizes.values()}, schema={"path": pl.String, "bytes": pl.Int64}
+        )
         paths = [*self._lake.list_files(self._folder), results_path(self._corpus)]
-        sizes = self._stored_sizes()
-        for path in paths:
-            if not path.endswith(".parquet") or not self._lake.exists(path):
-                continue
-            with self._lake.open(path) as stream:
-                rows = pl.read_parquet(stream).filter(pl.col("recipe") == AUDIO_RECIPE)
-            for row in rows.iter_rows(named=True):
-                key, result = _from_row(row)
-                if isinstance(result, StoredAudio):
-                    stored = result.stored
-                    usable = sizes.get(stored.path) == WAV_HEADER_BYTES + 2 * stored.frames
-                else:
-                    usable = result.reason not in _PASSING
-                if usable:
-                    self.known[key] = result
+        there = [path for path in paths if path.endswith(".parquet") and self._lake.exists(path)]
+        found = pl.concat([self.known, *(_read(self._lake, path) for path in there)])
+        is_stored = pl.col("bytes") == WAV_HEADER_BYTES + 2 * pl.col("frames")
+        is_fault = ~pl.col("reason").is_in(list(PASSING))
+        usable = found.join(stored, on="path", how="left", maintain_order="left").filter(
+            (pl.col("recipe") == AUDIO_RECIPE)
+            & pl.when(pl.col("reason").is_null()).then(is_stored).otherwise(is_fault)
+        )
+        self.known = usable.drop("bytes").unique(KEY, keep="first", maintain_order=True)
         return self
 
-    def add(self, key: ResultKey, result: SegmentResult) -> None:
+    def add(self, task: SourceTask, segment: Segment, result: SegmentResult) -> None:
         """Remember a result; it is on the disk after at most a batch."""
-        self.known[key] = result
-        self._pending.append(_to_row(key, result))
+        row: dict[str, Any] = dict.fromkeys(_SCHEMA)
+        row.update(
+            recipe=AUDIO_RECIPE,
+            source_digest=task.digest,
+            suffix=_suffix(task.uri),
+            start_s=segment.start_s,
+            end_s=segment.end_s,
+        )
+        if isinstance(result, AudioProblem):
+            row.update(_values(result, _PROBLEM))
+        else:
+            row.update(
+                {
+                    **_values(result.stored, _STORED),
+                    **_values(result, _SOURCE),
+                    **_values(result.measures, MEASURES),
+                }
+            )
+        self._pending.append(row)
         if len(self._pending) >= self._batch:
             self.flush()
 
@@ -115,34 +135,44 @@ class AudioResults:
         """Write what is not on the disk yet."""
         if self._pending:
             self._lake.sync()
-            self._write(f"{self._folder}/{uuid.uuid4().hex}.parquet", self._pending)
+            part = pl.DataFrame(self._pending, schema=_SCHEMA, orient="row")
+            self._write(f"{self._folder}/{uuid.uuid4().hex}.parquet", part)
+            self.known = pl.concat([self.known, part])
             self._pending = []
 
-    def finish(self, keys: list[ResultKey]) -> None:
-        """Write the pass's one file, with just these results in this order, and remove the parts."""
+    def finish(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Write the pass's one file, with the results of just these rows in their order, and remove the parts.
+
+        Args:
+            rows: From :func:`with_keys`; each has its result.
+
+        Returns:
+            The rows with their results' columns.
+        """
         self.flush()
-        rows = [_to_row(key, self.known[key]) for key in dict.fromkeys(keys)]
-        self._write(results_path(self._corpus), rows)
+        wanted = rows.select(KEY).unique(maintain_order=True)
+        results = wanted.join(self.known, on=KEY, how="left", nulls_equal=True, maintain_order="left")
+        assert results["recipe"].null_count() == 0, "a row has no result"
+        self._write(results_path(self._corpus), results.select(list(_SCHEMA)))
         for path in self._lake.list_files(self._folder):
             self._lake.filesystem.rm(self._lake.full_path(path))
+        return join_results(rows, results)
 
     @property
     def _folder(self) -> str:
         return f"work/audio_22k/{self._corpus}"
 
-    def _write(self, path: str, rows: list[dict[str, Any]]) -> None:
-        frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    def _write(self, path: str, frame: pl.DataFrame) -> None:
         with self._lake.atomic_write(path) as stream:
             frame.write_parquet(stream, compression="zstd")
 
-    def _stored_sizes(self) -> dict[str, int]:
-        folder = f"audio_22k/{self._corpus}"
-        root = self._lake.full_path(folder)
-        files = self._lake.filesystem.find(root, detail=True)
-        return {f"{folder}/{name[len(root) + 1 :]}": int(info["size"]) for name, info in files.items()}
+
+def join_results(rows: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
+    """The rows, from :func:`with_keys`, in their order, with their results' columns."""
+    return rows.join(results, on=KEY, how="left", nulls_equal=True, maintain_order="left")
 
 
-def read_results(lake: Lake, corpus: str) -> dict[ResultKey, SegmentResult]:
+def read_results(lake: Lake, corpus: str) -> pl.DataFrame:
     """The results of the last finished pass.
 
     Raises:
@@ -151,35 +181,18 @@ def read_results(lake: Lake, corpus: str) -> dict[ResultKey, SegmentResult]:
     path = results_path(corpus)
     if not lake.exists(path):
         raise UserError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
+    return _read(lake, path)
+
+
+def _read(lake: Lake, path: str) -> pl.DataFrame:
     with lake.open(path) as stream:
-        return dict(_from_row(row) for row in pl.read_parquet(stream).iter_rows(named=True))
+        return pl.read_parquet(stream)
 
 
-def _to_row(key: ResultKey, result: SegmentResult) -> dict[str, Any]:
-    source_digest, suffix, start_s, end_s = key
-    row: dict[str, Any] = dict.fromkeys(_SCHEMA)
-    row.update(recipe=AUDIO_RECIPE, source_digest=source_digest, suffix=suffix, start_s=start_s, end_s=end_s)
-    if isinstance(result, AudioProblem):
-        return {**row, **_values(result, _PROBLEM)}
-    return {
-        **row,
-        **_values(result.stored, _STORED),
-        **_values(result, _SOURCE),
-        **_values(result.measures, _MEASURES),
-    }
+def _suffix(uri: str) -> str:
+    return PurePosixPath(uri).suffix.lower()
 
 
 def _values(holder: object, names: Iterable[str]) -> dict[str, Any]:
     # dataclasses.asdict copies deeply, which took longer than writing the table.
     return {name: getattr(holder, name) for name in names}
-
-
-def _from_row(row: dict[str, Any]) -> tuple[ResultKey, SegmentResult]:
-    key = (row["source_digest"], row["suffix"], row["start_s"], row["end_s"])
-    if row["reason"] is not None:
-        return key, AudioProblem(row["reason"], row["detail"], row["value"], row["limit"])
-    stored = Stored(row["path"], row["digest"], row["frames"])
-    measures = Measures(**{name: row[name] for name in _MEASURES})
-    return key, StoredAudio(
-        stored, row["source_rate_hz"], row["source_channels"], row["source_format"], measures
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,7 @@ from assets.audio import resample
 from assets.audio.quality import measure_corpus
 from assets.audio.resample import make_audio_22k
 from assets.audio.results import AudioResults, results_path
+from assets.audio.work import do_source
 from assets.corpora.ingest import ingest
 from validation.ledger import read_ledger
 
@@ -63,10 +66,22 @@ def test_a_stored_file_that_was_lost_or_cut_is_made_again(tmp_path, lake, make):
     lost, cut = lake.read_table("audio_22k", "made")["audio_path"]
     Path(lake.uri(lost)).unlink()
     Path(lake.uri(cut)).write_bytes(before[cut][:-2])
-    lake.remove_table("audio_22k", "made")
-    make_audio_22k(entry, lake, workers=1)
+    again = make.run_all(entry, lake)
+    assert [outcome.recomputed for outcome in again] == [False, True, False, False, False]
     after = make.files_of(Path(lake.root))
     assert (after[lost], after[cut]) == (before[lost], before[cut])
+
+
+def test_all_stored_audio_is_made_again_when_its_folder_is_gone(tmp_path, lake, make):
+    entry = make.ljspeech(tmp_path / "c", [("a", "hello"), ("b", "hello")])
+    make.run_all(entry, lake)
+    before = make.files_of(Path(lake.root))
+    shutil.rmtree(Path(lake.root, "audio_22k"))
+    assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 2
+    after = make.files_of(Path(lake.root))
+    manifest = "manifests/audio_22k/made.json"  # counts what was done
+    assert {**after, manifest: b""} == {**before, manifest: b""}
+    assert not make_audio_22k(entry, lake, workers=1).recomputed
 
 
 def test_a_source_that_changed_after_it_was_read_is_not_trained_on(tmp_path, lake, make):
@@ -99,11 +114,42 @@ def test_a_file_that_kills_its_worker_is_a_ledger_row(tmp_path, lake, make, monk
     assert lake.read_table("audio_22k", "made")["utterance_id"].to_list() == ["a"]
     assert read_ledger(lake, "made")["reason"].to_list() == ["worker_died"]
 
+    # What killed it may have passed: this row, and no other, is tried again.
+    monkeypatch.setattr(resample, "do_source", do_source)
+    assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 1
+    assert lake.read_table("audio_22k", "made")["utterance_id"].to_list() == ["a", "b"]
+    assert read_ledger(lake, "made").is_empty()
+    assert not make_audio_22k(entry, lake, workers=1).recomputed
+
+
+def test_a_file_that_hangs_its_decoder_is_a_ledger_row(tmp_path, lake, make, monkeypatch):
+    entry = make.ljspeech(tmp_path / "c", [("a", "hello"), ("b", "hello")])
+    ingest(entry, lake)
+    monkeypatch.setattr(resample, "do_source", hang_at_b)
+    monkeypatch.setattr(resample, "FILE_LIMIT_S", 4.0)
+    make_audio_22k(entry, lake, workers=2)
+    (row,) = read_ledger(lake, "made").to_dicts()
+    assert (row["utterance_id"], row["reason"], row["outcome"]) == ("b", "timed_out", "errored")
+    assert "b.wav was not done within the limit of 4 s" in row["detail"]
+
+
+def test_files_of_the_same_content_are_decoded_once(tmp_path, lake, make):
+    entry = make.ljspeech(tmp_path / "c", [("a", "hello"), ("b", "hello")])
+    shutil.copy(tmp_path / "c" / "wavs" / "a.wav", tmp_path / "c" / "wavs" / "b.wav")
+    ingest(entry, lake)
+    assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 1
+    assert lake.read_table("audio_22k", "made")["audio_path"].n_unique() == 1
+
+
+def hang_at_b(task):
+    """Stands in for a decoder that never comes back from one file."""
+    if task.uri.endswith("b.wav"):
+        threading.Event().wait()
+    return do_source(task)
+
 
 def die_at_b(task):
     """Stands in for a decoder that crashes on one file."""
-    from assets.audio.work import do_source
-
     if task.uri.endswith("b.wav"):
         os.kill(os.getpid(), signal.SIGKILL)
     return do_source(task)
