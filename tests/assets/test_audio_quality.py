@@ -1,0 +1,88 @@
+"""Histograms are drawn when their measures changed, and show the corpora of the file only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import dagster as dg
+import polars as pl
+import pytest
+import yaml
+
+from assets import audio_quality
+from assets.audio_quality import histograms
+from assets.workspace import Workspace
+from validation.lake import Lake
+from validation.schemas import frame_from_rows
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Titles and numbers of recordings of what was drawn."""
+    calls: list[tuple[str, int]] = []
+
+    def draw(quality: pl.DataFrame, title: str) -> str:
+        calls.append((title, quality.height))
+        return f"{title}: {quality.height}"
+
+    monkeypatch.setattr(audio_quality, "quality_histograms", draw)
+    return calls
+
+
+def measured(lake: Lake, corpus: str, level_dbfs: float = -20.0) -> None:
+    row = {
+        "corpus": corpus,
+        "utterance_id": "a",
+        "duration_s": 1.0,
+        "source_rate_hz": 16_000,
+        "level_dbfs": level_dbfs,
+        "peak_dbfs": -3.0,
+        "clipped_share": 0.0,
+        "dc_offset": 0.0,
+        "silence_share": 0.1,
+        "snr_db": 30.0,
+        "bandwidth_hz": 7000.0,
+        "nonfinite_samples": 0,
+        "chars_per_second": 12.0,
+    }
+    lake.write_table("audio_quality", corpus, frame_from_rows("audio_quality", [row]))
+
+
+def test_the_same_measures_are_drawn_once(lake: Lake, drawn: list[tuple[str, int]]) -> None:
+    measured(lake, "one")
+    assert [histograms(lake, "one", ["one"]) for _ in range(2)] == ["one: 1", "one: 1"]
+    assert drawn == [("one", 1)]
+
+
+def test_changed_measures_are_drawn_anew(lake: Lake, drawn: list[tuple[str, int]]) -> None:
+    for level in (-20.0, -30.0):
+        measured(lake, "one", level)
+        histograms(lake, "one", ["one"])
+    assert drawn == [("one", 1), ("one", 1)]
+
+
+def test_corpora_that_are_not_asked_for_are_not_drawn(lake: Lake, drawn: list[tuple[str, int]]) -> None:
+    for corpus in ("one", "two", "removed"):
+        measured(lake, corpus)
+    histograms(lake, "all corpora", ["one", "two"])
+    assert drawn == [("all corpora", 2)]
+
+
+def test_a_corpus_that_the_file_no_longer_names_is_not_shown(
+    tmp_path: Path, make: SimpleNamespace, drawn: list[tuple[str, int]]
+) -> None:
+    entry = make.ljspeech(tmp_path / "root", [("a", "hello"), ("b", "hello there")])
+    document = {
+        "corpora": [entry.model_dump(mode="json", include={"name", "reader", "root", "licence", "language"})]
+    }
+    (tmp_path / "corpora.yaml").write_text(yaml.safe_dump(document))
+    workspace = Workspace(home=str(tmp_path / "home"), corpora_file=str(tmp_path / "corpora.yaml"))
+    make.run_all(entry, workspace.lake)
+    measured(workspace.lake, "removed")
+    asset = audio_quality.build(dg.StaticPartitionsDefinition(["made"]))
+    result = dg.materialize(
+        [asset], partition_key="made", resources={"workspace": workspace}, selection=[asset]
+    )
+    assert result.success
+    assert drawn == [("made", 2), ("all corpora", 2)]
