@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,4 +64,26 @@ def test_the_7b_profile_without_its_base_model_is_refused_before_work_starts(
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "voxline.yaml").write_text("profile: tiny\n")
     assert "xml" in refused(["sql", "SELECT 1", "--format", "xml", "--home", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "command", [["sql", "SELECT count(*) FROM ledger"], ["status"], ["status", "--json"]]
+)
+def test_a_home_in_which_nothing_has_run_is_refused_and_not_made(tmp_path: Path, command: list[str]) -> None:
+    home = tmp_path / "typo"
+    message = refused([*command, "--home", str(home)])
+    assert f"{home} has no voxline.yaml" in message
+    assert "voxline run" in message
+    assert not home.exists()
+
+
+def test_a_fresh_checkout_is_told_what_to_start_with(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    command = [sys.executable, "-m", "pipelines.cli", "status", "--home", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nothing has run there yet" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]

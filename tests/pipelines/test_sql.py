@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
+from rich.console import Console
 
-from pipelines.sql import as_json, query
+from pipelines.sql import as_json, as_table, query
 from validation.lake import Lake, known_tables
 from validation.schemas import frame_from_rows
 
@@ -47,3 +50,29 @@ def test_a_view_holds_all_partitions(tmp_path: Path) -> None:
 def test_a_wrong_statement_is_duckdbs_own_error(tmp_path: Path) -> None:
     with pytest.raises(duckdb.Error, match="no_such_table"):
         query(Lake(str(tmp_path)), "SELECT * FROM no_such_table")
+
+
+def test_a_transcript_with_brackets_is_shown_as_it_is() -> None:
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(as_table(pl.DataFrame({"[bold]": ["[laughter] hello", "[/laughter]"]})))
+    shown = console.export_text()
+    for words in ("[bold]", "[laughter] hello", "[/laughter]"):
+        assert words in shown
+
+
+def test_columns_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    frame = query(Lake(str(tmp_path)), "SELECT 1 AS a, 2 AS a_1, 3 AS a, 4 AS a")
+    assert frame.to_dicts() == [{"a": 1, "a_1": 2, "a_2": 3, "a_3": 4}]
+
+
+def test_what_is_no_number_is_null_in_json(tmp_path: Path) -> None:
+    frame = query(
+        Lake(str(tmp_path)),
+        "SELECT 'nan'::DOUBLE AS n, ['inf'::DOUBLE, 1.5] AS l, {'x': '-inf'::FLOAT} AS s, 2.5::DOUBLE AS d",
+    )
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    rows = json.loads(as_json(frame), parse_constant=refuse)
+    assert rows == [{"n": None, "l": [None, 1.5], "s": {"x": None}, "d": 2.5}]
