@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import psutil
 import pytest
+from waiting import until
 
 if TYPE_CHECKING:
     from conftest import Pipeline
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 _DEADLINE_S = 240.0
 STAGE = "training/debug/multi_mctp"  # whose second half takes seconds: time to be hit in
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Poll until ``condition`` holds."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {_DEADLINE_S:.0f} s for {what}"
-        time.sleep(0.1)
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -50,17 +42,33 @@ def stop_in_training(pipeline: Pipeline, home: Path, number: signal.Signals) -> 
         # A group of its own, so that the signal goes to this process only, as from a task manager.
         child = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
         checkpoints = f"{STAGE}/*/checkpoints/step-*"
-        wait_for(lambda: child.poll() is not None or any(home.glob(checkpoints)), "a first checkpoint")
-        assert child.poll() is None, log.read_text()
-        assert len(processes_of(home)) >= 3  # the run, its supervisor, torchrun and its ranks
-        os.kill(child.pid, number)
-        assert child.wait(timeout=_DEADLINE_S) != 0
-    wait_for(lambda: not processes_of(home), "the programs to end")
+        try:
+            until(
+                lambda: child.poll() is not None or any(home.glob(checkpoints)),
+                "a first checkpoint",
+                _DEADLINE_S,
+            )
+            assert child.poll() is None, log.read_text()
+            assert len(processes_of(home)) >= 3  # the run, its supervisor, torchrun and its ranks
+            os.kill(child.pid, number)
+            assert child.wait(timeout=_DEADLINE_S) != 0
+        finally:
+            child.kill()
+    until(lambda: not processes_of(home), "the programs to end", _DEADLINE_S)
     return command
 
 
-def test_an_interrupted_run_leaves_nothing_running(pipeline: Pipeline, tmp_path: Path) -> None:
-    stop_in_training(pipeline, tmp_path / "home", signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_running_and_is_marked_failed(
+    pipeline: Pipeline, tmp_path: Path, number: signal.Signals
+) -> None:
+    home = tmp_path / "home"
+    stop_in_training(pipeline, home, number)
+    assert processes_of(home) == []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (run,) = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.FAILURE
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
 
 
 def test_a_killed_run_leaves_nothing_running_and_the_next_one_goes_on(

@@ -8,13 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
+import yaml
+from waiting import until
+
+from assets.recovery import PROCESS_TAG
 
 if TYPE_CHECKING:
     from conftest import Pipeline
@@ -45,14 +49,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {_DEADLINE_S:.0f} s for {what}"
-        time.sleep(0.25)
-    return value
-
-
 @pytest.fixture(scope="module")
 def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("pages") / "home"
@@ -64,7 +60,7 @@ def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, text=True)
     try:
-        wait_for(lambda: process.poll() is not None or "Ctrl-C" in log.read_text(), "the servers")
+        until(lambda: process.poll() is not None or "Ctrl-C" in log.read_text(), "the servers", _DEADLINE_S)
         assert process.poll() is None, log.read_text()
         yield Servers(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", home, process)
     finally:
@@ -95,6 +91,13 @@ def ask(page: Page, servers: Servers, query: str, **variables: Any) -> dict[str,
     return data
 
 
+def sees(page: Page, text: str) -> None:
+    """Fail unless the text becomes visible."""
+    found = page.get_by_text(text).first
+    found.wait_for()
+    assert found.is_visible()
+
+
 def test_the_graph_shows_every_step(page: Page, servers: Servers) -> None:
     for group, asset in [
         ("data", "audio_tokens"),
@@ -102,7 +105,7 @@ def test_the_graph_shows_every_step(page: Page, servers: Servers) -> None:
         ("registry", "registered_model"),
     ]:
         page.goto(f"{servers.dagster}/locations/pipelines.definitions/asset-groups/{group}/lineage")
-        page.get_by_text(asset).first.wait_for()
+        sees(page, asset)
 
 
 def test_a_quality_page_shows_its_histograms(page: Page, servers: Servers) -> None:
@@ -110,6 +113,7 @@ def test_a_quality_page_shows_its_histograms(page: Page, servers: Servers) -> No
     page.get_by_text("Show Markdown").first.click()
     image = page.locator("img[src^='data:image/png']").first
     image.wait_for()
+    assert image.is_visible()
     assert image.evaluate("image => image.naturalWidth") > 300
 
 
@@ -119,16 +123,16 @@ def test_the_demos_run_and_its_check_are_there(page: Page, servers: Servers) -> 
     ]["results"]
     run = next(run for run in found if run["jobName"] == "everything" and run["status"] == "SUCCESS")
     page.goto(f"{servers.dagster}/runs/{run['runId']}")
-    page.get_by_text("registered_model").first.wait_for()
+    sees(page, "registered_model")
     page.goto(f"{servers.dagster}/assets/accepted_utterances?view=checks")
-    page.get_by_text("ledger_balances").first.wait_for()
+    sees(page, "ledger_balances")
 
 
 def test_the_registry_page_shows_version_and_alias(page: Page, servers: Servers) -> None:
     address = f"{servers.mlflow}/#/models/vita-audio-mctp/versions/1?workflowType=machine_learning"
     page.goto(address)
-    page.get_by_text("candidate").first.wait_for()
-    page.get_by_text("tokenizer_digest").first.wait_for()
+    sees(page, "candidate")
+    sees(page, "tokenizer_digest")
 
 
 def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
@@ -152,7 +156,7 @@ def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
         results = ask(page, servers, query)["schedulesOrError"]["results"]
         return [one["scheduleState"]["status"] for one in results] == ["RUNNING"]
 
-    wait_for(running, "the schedule to be on")
+    until(running, "the schedule to be on", _DEADLINE_S)
 
 
 def test_the_sensor_prepares_a_corpus_with_new_files(page: Page, servers: Servers) -> None:
@@ -172,10 +176,55 @@ def test_the_sensor_prepares_a_corpus_with_new_files(page: Page, servers: Server
         return found
 
     # Its first tick has no cursor yet: all three corpora are new to it.
-    wait_for(
-        lambda: len([run for run in runs() if run["status"] == "SUCCESS"]) >= 3, "three runs of prepare_data"
+    until(
+        lambda: len([run for run in runs() if run["status"] == "SUCCESS"]) >= 3,
+        "three runs of prepare_data",
+        _DEADLINE_S,
     )
     assert {run["status"] for run in runs()} == {"SUCCESS"}
+
+
+def test_a_run_beside_the_pages_has_them_read_its_corpora(page: Page, servers: Servers) -> None:
+    home = servers.home
+    settings = yaml.safe_load((home / "voxline.yaml").read_text())
+    corpora = yaml.safe_load(Path(settings["corpora"]).read_text())["corpora"]
+    fewer = [
+        {**entry, "root": str(Path(settings["corpora"]).parent / entry["root"])} for entry in corpora[:2]
+    ]
+    (home / "fewer.yaml").write_text(yaml.safe_dump({"corpora": fewer}))
+    command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(home / "fewer.yaml")]
+    with subprocess.Popen(
+        [*command, "--profile", "debug", "--home", str(home)], stdout=subprocess.PIPE, text=True
+    ) as run:
+        try:
+            assert run.stdout is not None
+            said = [line for _, line in zip(range(2), run.stdout, strict=False)]
+            assert "show these corpora now" in said[1], said
+            query = """{ assetNodeOrError(assetKey: {path: ["raw_utterances"]}) {
+              ... on AssetNode { partitionKeys } } }"""
+            shown = ask(page, servers, query)["assetNodeOrError"]["partitionKeys"]
+            assert shown == [entry["name"] for entry in fewer]
+        finally:
+            run.send_signal(signal.SIGINT)
+            run.stdout.read()
+
+
+def test_a_killed_run_is_marked_failed_while_the_pages_are_open(page: Page, servers: Servers) -> None:
+    with dg.DagsterInstance.from_config(str(servers.home)) as instance:
+        run = dg.DagsterRun(
+            job_name="everything",
+            run_id="0" * 32,
+            status=dg.DagsterRunStatus.STARTED,
+            tags={PROCESS_TAG: f"{socket.gethostname()}:1:0"},
+        )
+        instance.add_run(run)
+
+    def status() -> str:
+        query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+        return str(ask(page, servers, query, id=run.run_id)["runOrError"]["status"])
+
+    until(lambda: status() == "FAILURE", "the run to be marked failed", _DEADLINE_S)
+    assert status() == "FAILURE"
 
 
 def test_nothing_listens_beyond_this_machine(servers: Servers) -> None:
