@@ -17,7 +17,9 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_value(value: Any) -> str:
     """Digest of a JSON-serialisable value, independent of the order of its keys."""
-    return digest_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode())
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    # A file's name need not be UTF-8; what of it is not, Python keeps as lone surrogates.
+    return digest_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def digest_stream(stream: IO[bytes]) -> str:

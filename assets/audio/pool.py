@@ -1,4 +1,4 @@
-"""A process pool that outlives its workers: a task that kills or hangs one becomes a result, not the end of the run."""
+"""A process pool that outlives its workers: a task that kills or hangs one becomes a result."""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
-from assets.corpora.conversation import count_markers
+from assets.corpora.conversation import AUDIO_MARKER
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.ledger import (
@@ -20,7 +19,7 @@ from validation.ledger import (
     read_ledger,
     write_ledger_part,
 )
-from validation.schemas import TableName, frame_from_rows, polars_schema
+from validation.schemas import TableName, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.thresholds import Thresholds, load_thresholds, violations
 
@@ -28,20 +27,18 @@ STEP: Stage = "accepted_utterances"
 _RECIPE = 1
 
 
-def accept(entry: CorpusEntry, lake: Lake, thresholds: Thresholds | None = None) -> StepOutcome:
+def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """Keep the utterances whose audio was stored and whose measures are within the thresholds.
 
     Text rows have no audio to fail. A conversation is kept only with all of its audio: an utterance that would be
-    good but has lost a companion is rejected as ``companion_lost``.
-
-    Args:
-        thresholds: The project's by default; the entry's own go over them.
+    good but has lost a companion is rejected as ``companion_lost``. The thresholds are the project's, and the entry's
+    own over them.
 
     Raises:
         validation.lake.MissingTableError: if an earlier step has not been done.
         validation.thresholds.ThresholdError: if the entry overrides what there is not.
     """
-    limits = (thresholds or load_thresholds()).overridden(entry.thresholds)
+    limits = load_thresholds().overridden(entry.thresholds)
     corpus = entry.name
     names: tuple[TableName, ...] = ("raw_utterances", "audio_22k", "audio_quality")
     digests = {name: table_digest(lake, name, corpus) for name in names}
@@ -55,25 +52,16 @@ def accept(entry: CorpusEntry, lake: Lake, thresholds: Thresholds | None = None)
 
 def _compute(corpus: str, lake: Lake, limits: Thresholds) -> dict[str, Any]:
     rows = _candidates(corpus, lake)
+    measured = rows.filter(pl.col("level_dbfs").is_not_null()).drop("messages", "text")
     problems = {
-        row["utterance_id"]: _violation(corpus, row, limits) for row in rows if row["level_dbfs"] is not None
+        row["utterance_id"]: problem
+        for row in measured.iter_rows(named=True)
+        if (problem := _violation(corpus, row, limits)) is not None
     }
-    good = [row for row in rows if problems.get(row["utterance_id"]) is None]
-    survivors = Counter(row["conversation_id"] for row in good if row["marker"] is not None)
-    accepted: list[dict[str, Any]] = []
-    ledger: list[LedgerRow] = []
-    columns = list(polars_schema("accepted_utterances"))
-    for row in rows:
-        ended = problems.get(row["utterance_id"]) or _companion_lost(corpus, row, survivors)
-        if ended is None:
-            accepted.append({name: row[name] for name in columns})
-            ended = LedgerRow(
-                corpus, row["utterance_id"], row["source"], STEP, "accepted", "within all thresholds"
-            )
-        ledger.append(ended)
-    frame = frame_from_rows("accepted_utterances", accepted)
+    rows = _with_companions(rows.with_columns(is_good=~pl.col("utterance_id").is_in(list(problems))))
+    frame = rows.filter("is_kept").select(list(polars_schema("accepted_utterances")))
     lake.write_table("accepted_utterances", corpus, frame)
-    write_ledger_part(lake, corpus, STEP, ledger)
+    write_ledger_part(lake, corpus, STEP, _ledger(corpus, rows, problems))
     whole = read_ledger(lake, corpus)
     hours = float(frame["duration_s"].sum() or 0.0) / 3600
     outcomes = dict(whole.group_by("outcome").len().sort("outcome").iter_rows())
@@ -82,7 +70,7 @@ def _compute(corpus: str, lake: Lake, limits: Thresholds) -> dict[str, Any]:
     return {"rows": frame.height, "hours": round(hours, 4), **figures}
 
 
-def _candidates(corpus: str, lake: Lake) -> list[dict[str, Any]]:
+def _candidates(corpus: str, lake: Lake) -> pl.DataFrame:
     """The utterances that reached this step, with audio and measures, in the order of the corpus.
 
     An utterance whose audio ended in ``audio_22k`` is not among them: it has its ledger row.
@@ -92,8 +80,19 @@ def _candidates(corpus: str, lake: Lake) -> list[dict[str, Any]]:
     quality = lake.read_table("audio_quality", corpus).drop("corpus")
     stored = audio.join(quality, on="utterance_id", how="inner", validate="1:1")
     joined = raw.join(stored, on="utterance_id", how="left", validate="1:1", maintain_order="left")
-    kept = joined.filter(pl.col("audio_uri").is_null() | pl.col("audio_path").is_not_null())
-    return kept.to_dicts()
+    return joined.filter(pl.col("audio_uri").is_null() | pl.col("audio_path").is_not_null())
+
+
+def _with_companions(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with ``wanted`` and ``left``, the audios of their conversation, and ``is_kept``."""
+    is_audio = pl.col("marker").is_not_null()
+    counted = rows.with_columns(
+        # In JSON the marker stands as it is.
+        wanted=pl.col("messages").str.count_matches(AUDIO_MARKER, literal=True),
+        left=(pl.col("is_good") & is_audio).sum().over("conversation_id"),
+    )
+    is_whole = is_audio.not_() | (pl.col("left") == pl.col("wanted"))
+    return counted.with_columns(is_kept=pl.col("is_good") & is_whole)
 
 
 def _violation(corpus: str, row: dict[str, Any], limits: Thresholds) -> LedgerRow | None:
@@ -108,15 +107,16 @@ def _violation(corpus: str, row: dict[str, Any], limits: Thresholds) -> LedgerRo
     )
 
 
-def _companion_lost(corpus: str, row: dict[str, Any], survivors: Counter[str]) -> LedgerRow | None:
-    if row["marker"] is None:
-        return None
-    wanted, left = count_markers(json.loads(row["messages"])), survivors[row["conversation_id"]]
-    if left == wanted:
-        return None
-    conversation = row["conversation_id"]
-    detail = (
-        f"{row['source']}: only {left} of the {wanted} audios of conversation {conversation!r} were accepted"
-    )
-    place = (corpus, row["utterance_id"], row["source"])
-    return LedgerRow(*place, STEP, "companion_lost", detail, float(left), float(wanted))
+def _ledger(corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow]) -> Iterator[LedgerRow]:
+    columns = ("utterance_id", "source", "conversation_id", "wanted", "left", "is_kept")
+    for utterance_id, source, conversation, wanted, left, is_kept in rows.select(columns).iter_rows():
+        if utterance_id in problems:
+            yield problems[utterance_id]
+        elif is_kept:
+            yield LedgerRow(corpus, utterance_id, source, STEP, "accepted", "within all thresholds")
+        else:
+            detail = (
+                f"{source}: only {left} of the {wanted} audios of conversation {conversation!r} were accepted"
+            )
+            numbers = (float(left), float(wanted))
+            yield LedgerRow(corpus, utterance_id, source, STEP, "companion_lost", detail, *numbers)

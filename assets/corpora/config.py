@@ -32,7 +32,7 @@ class CorpusEntry(Strict):
 
     Attributes:
         root: Where the corpus lies: an absolute path or a URL.
-        tasks: What its transcribed utterances are trained for; conversations and text have their own.
+        tasks: What its transcribed utterances are trained for; rows of the reader jsonl say so themselves.
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
     """
@@ -77,6 +77,12 @@ class CorpusEntry(Strict):
         except ThresholdError as error:
             raise ValueError(str(error)) from error
         return values
+
+    @model_validator(mode="after")
+    def _tasks_are_used(self) -> CorpusEntry:
+        if self.reader == "jsonl" and "tasks" in self.model_fields_set:
+            raise ValueError("tasks: the rows of reader jsonl say themselves what they teach; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _known_fields(self) -> CorpusEntry:

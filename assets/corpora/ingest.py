@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import polars as pl
@@ -15,14 +16,18 @@ from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.split import Split, split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 from validation.digests import digest_stream, digest_value
+from validation.errors import UserError
 from validation.lake import Lake
-from validation.ledger import LedgerRow, Stage, ledger_partition, write_ledger_part
+from validation.ledger import LedgerRow, Reason, Stage, has_ended_with, ledger_partition, write_ledger_part
 from validation.schemas import empty_frame, frame_from_rows
 from validation.steps import StepOutcome, run_step
 
 STEP: Stage = "raw_utterances"
-_RECIPE = 1
+_RECIPE = 2
 _BATCH = 4096
+# Unlike a missing file, whose appearance changes the listing, a file that could not be read looks the same when it can.
+_PASSING: tuple[Reason, ...] = ("unreadable",)
+_TOLD = 3  # faults of the root in the error for a corpus without rows
 _HASHING_THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
 
 
@@ -31,23 +36,45 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
-    ``unreadable``, ``duplicate_id`` (the second and later ones), ``empty_text`` and ``special_token_in_text``.
+    ``unreadable``, ``duplicate_id`` (the second and later ones), ``empty_text`` and ``special_token_in_text``. As long
+    as a row is ``unreadable``, the next run tries again.
+
+    Raises:
+        UserError: if the root holds nothing that the reader reads.
     """
     root = CorpusRoot(entry.root)
     configuration = entry.model_dump(mode="json", exclude={"thresholds"})
     inputs = digest_value({"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()})
     part = ledger_partition(entry.name, STEP)
     outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", part)]
-    return run_step(lake, STEP, entry.name, inputs, outputs, lambda: _compute(entry, root, lake))
+    manifest = lake.read_manifest(STEP, entry.name)
+    is_retry = manifest is not None and manifest["inputs"] == inputs
+    return run_step(
+        lake,
+        STEP,
+        entry.name,
+        inputs,
+        outputs,
+        lambda: _compute(entry, root, lake, _known_digests(entry.name, lake) if is_retry else {}),
+        is_whole=lambda: not has_ended_with(lake, entry.name, STEP, _PASSING),
+    )
 
 
-def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]:
-    rows = READERS[entry.reader].read(root, entry.options)
+def _known_digests(corpus: str, lake: Lake) -> dict[str, str]:
+    """Digests by URI from the last reading of the very same files: none of them is hashed again."""
+    if not lake.has_table("raw_utterances", corpus):
+        return {}
+    table = lake.read_table("raw_utterances", corpus).filter(pl.col("source_digest").is_not_null())
+    return dict(table.select("audio_uri", "source_digest").iter_rows())
+
+
+def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, known: dict[str, str]) -> dict[str, Any]:
+    rows = chain(READERS[entry.reader].read(root, entry.options), root.faults)
     frames = [empty_frame("raw_utterances")]
     ledger: list[LedgerRow] = []
     read = 0
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:
-        sources = _Sources(root, threads)
+        sources = _Sources(root, threads, known)
         table_rows = _TableRows(entry, root)
         # Rows become columns a batch at a time: as Python objects, a large corpus would not fit into memory.
         while batch := list(islice(rows, _BATCH)):
@@ -61,6 +88,11 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]
                 else:
                     kept.append(made)
             frames.append(frame_from_rows("raw_utterances", kept))
+    if read == len(root.faults):
+        found = "; ".join(["", *(fault.detail for fault in root.faults[:_TOLD])])
+        raise UserError(
+            f"{root.path}: reader {entry.reader} finds no row; wanted are {entry.options.wanted()}{found}"
+        )
     table = pl.concat(frames)
     lake.write_table("raw_utterances", entry.name, table)
     write_ledger_part(lake, entry.name, STEP, ledger)
@@ -75,9 +107,10 @@ Located = tuple[str, Future[str]] | SourceProblem | None
 class _Sources:
     """Locates the rows' audio and hashes each file once, in threads."""
 
-    def __init__(self, root: CorpusRoot, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, root: CorpusRoot, threads: ThreadPoolExecutor, known: dict[str, str]) -> None:
         self._root = root
         self._threads = threads
+        self._known = known
         self._digests: dict[str, Future[str]] = {}
 
     def locate(self, row: Row) -> Located:
@@ -89,34 +122,43 @@ class _Sources:
         except OutsideRootError as error:
             return SourceProblem(row.utterance_id, row.source, "outside_root", f"{row.source}: {error}")
         if name is None:
-            detail = f"{row.source}: audio {row.audio!r} is not among the files below {self._root.path}"
+            detail = f"{row.source}: audio {row.audio!r:.200} is not among the files below {self._root.path}"
             return SourceProblem(row.utterance_id, row.source, "missing_audio", detail)
         if name not in self._digests:
             self._digests[name] = self._threads.submit(self._hash, name)
         return name, self._digests[name]
 
     def _hash(self, name: str) -> str:
+        if (known := self._known.get(self._root.uri(name))) is not None:
+            return known
         with self._root.open(name) as stream:
             return digest_stream(stream)
 
 
 class _TableRows:
-    """Makes the table's rows; remembers what must differ (ids) and what must agree (a conversation's split)."""
+    """Makes the table's rows; remembers what must differ (ids) and what must agree (a conversation's split).
+
+    An id belongs to one source line, and so does a conversation: two lines of one id would become one training row,
+    with the messages of one and the audio of both.
+    """
 
     def __init__(self, entry: CorpusEntry, root: CorpusRoot) -> None:
         self._entry = entry
         self._root = root
         self._source_of: dict[str, str] = {}
+        self._source_of_conversation: dict[str, str] = {}
         self._split_of: dict[str, Split] = {}
 
     def make(self, row: Row, located: Located) -> dict[str, Any] | SourceProblem:
         """The table's row, or why there is none."""
         if isinstance(row, SourceProblem):
-            return row
-        earlier = self._source_of.setdefault(row.utterance_id, row.source)
-        if earlier != row.source:
-            detail = f"{row.source}: id {row.utterance_id!r} stands at {earlier} already"
-            return SourceProblem(row.utterance_id, row.source, "duplicate_id", detail)
+            return _writable(row)
+        if not _is_text(row.utterance_id, row.source, row.audio or "", row.text):
+            detail = f"{row.source}: the name is not UTF-8"
+            return _writable(SourceProblem(row.utterance_id, row.source, "not_utf8", detail))
+        duplicate = self._duplicate(row)
+        if duplicate is not None:
+            return duplicate
         fault = located if isinstance(located, SourceProblem) else _text_fault(row)
         if fault is not None:
             return fault
@@ -149,10 +191,39 @@ class _TableRows:
             "messages": row.messages,
         }
 
+    def _duplicate(self, row: Utterance) -> SourceProblem | None:
+        earlier = self._source_of.setdefault(row.utterance_id, row.source)
+        named = row.utterance_id
+        if earlier == row.source and row.conversation_id is not None:
+            named = row.conversation_id
+            earlier = self._source_of_conversation.setdefault(named, row.source)
+        if earlier == row.source:
+            return None
+        detail = f"{row.source}: id {named!r} stands at {earlier} already"
+        return SourceProblem(row.utterance_id, row.source, "duplicate_id", detail)
+
     def _split(self, row: Utterance) -> Split:
         # A conversation is one training row: all of it is held out, or nothing, whatever field a rule looks at.
         split = split_of(row, self._entry.split)
         return split if row.conversation_id is None else self._split_of.setdefault(row.conversation_id, split)
+
+
+def _is_text(*values: str) -> bool:
+    # Bytes of a file's name that are no UTF-8 are lone surrogates here, which no table can hold.
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _writable(problem: SourceProblem) -> SourceProblem:
+    """The problem with the bytes that are no UTF-8 spelt out."""
+    names = ("utterance_id", "source", "detail")
+    spelt = {
+        name: getattr(problem, name).encode("utf-8", "backslashreplace").decode("utf-8") for name in names
+    }
+    return replace(problem, **spelt)
 
 
 def _text_fault(row: Utterance) -> SourceProblem | None:

@@ -37,6 +37,10 @@ class JsonlOptions(ReaderOptions):
 
     files: str = "*.jsonl"
 
+    def wanted(self) -> str:
+        """The lines of the files."""
+        return f"lines of files {self.files!r}"
+
     def field_names(self) -> frozenset[str]:
         """``file``: the path below the root; ``conversation_id``: the line's id, which all its audio shares."""
         return frozenset({"file", "conversation_id"})
@@ -48,6 +52,10 @@ def read_jsonl(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     for name in root.files:
         if not fnmatchcase(name, options.files):
             continue
+        fault = root.text_fault(name)
+        if fault is not None:
+            yield fault
+            continue
         for number, line in root.lines(name):
             if line.strip():
                 yield from _rows(line, name, number)
@@ -58,11 +66,13 @@ def _rows(line: bytes, name: str, number: int) -> Iterator[Row]:
     row_id = f"{name.removesuffix('.jsonl')}:{number}"
     try:
         value = json.loads(line.decode("utf-8"))
+        # JSON may hold half a character (a lone surrogate), which nothing can be written with.
+        dump_json(value).encode()
         row_id = str(value.get("id") or row_id) if isinstance(value, dict) else row_id
         yield from _utterances(value, row_id, source, name)
     except UnicodeDecodeError as error:
         yield SourceProblem(row_id, source, "not_utf8", f"{source}: not UTF-8: {error}")
-    except (json.JSONDecodeError, MessagesError) as error:
+    except (ValueError, RecursionError) as error:
         yield SourceProblem(row_id, source, "malformed_row", f"{source}: {error}")
 
 

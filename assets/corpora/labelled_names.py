@@ -35,6 +35,10 @@ class LabelledNamesOptions(ReaderOptions):
             raise ValueError("needs a group (?P<label>…)")
         return pattern
 
+    def wanted(self) -> str:
+        """Any file."""
+        return f"files whose names match {self.pattern!r}"
+
     def field_names(self) -> frozenset[str]:
         """The groups of the pattern."""
         return frozenset(re.compile(self.pattern).groupindex)

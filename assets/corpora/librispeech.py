@@ -1,7 +1,7 @@
 """Reader ``librispeech``: ``<subset>/<speaker>/<chapter>/<id>.flac`` with one ``*.trans.txt`` per chapter.
 
 A line of a transcript file is ``<id> <TEXT>``. Empty lines are no rows. Every audio file that no line names is a row
-without a transcript.
+without a transcript; one that differs from another in its extension only repeats its id.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import audio_by_stem, left_over
 from assets.corpora.root import CorpusRoot
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _TRANSCRIPT = ".trans.txt"
+_SUFFIX = ".flac"
 _LAYOUT_DEPTH = 4  # subset, speaker, chapter, file
 
 
 class LibriSpeechOptions(ReaderOptions):
     """None: the layout says everything."""
+
+    def wanted(self) -> str:
+        """The layout."""
+        return f"<subset>/<speaker>/<chapter>/*{_TRANSCRIPT} and the audio beside it"
 
     def field_names(self) -> frozenset[str]:
         """``subset`` such as ``test-other``, and ``chapter``."""
@@ -27,9 +33,13 @@ class LibriSpeechOptions(ReaderOptions):
 
 def read_librispeech(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Transcribed utterances in the order of the transcript files, then audio without a transcript."""
-    audio_of = {name.rsplit(".", 1)[0]: name for name in root.audio_files()}
+    audio = audio_by_stem(root, "", _SUFFIX)
     named: set[str] = set()
     for transcript in (name for name in root.files if name.endswith(_TRANSCRIPT)):
+        fault = root.text_fault(transcript)
+        if fault is not None:
+            yield fault
+            continue
         folder = transcript.rpartition("/")[0]
         for number, line in root.lines(transcript):
             if not line.strip():
@@ -43,11 +53,9 @@ def read_librispeech(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
             stem = f"{folder}/{utterance_id}" if folder else utterance_id
             named.add(stem)
             # Where there is no audio, the layout's own name is reported as missing.
-            yield _utterance(utterance_id, source, audio_of.get(stem, f"{stem}.flac"), text.strip())
-    for stem, audio in audio_of.items():
-        if stem not in named:
-            detail = f"{audio}: no line of a {_TRANSCRIPT} file in its folder has the id {PurePosixPath(stem).name!r}"
-            yield SourceProblem(PurePosixPath(stem).name, audio, "no_transcript", detail)
+            yield _utterance(utterance_id, source, audio.get(stem, [f"{stem}{_SUFFIX}"])[0], text.strip())
+    texts = f"no line of a {_TRANSCRIPT} file in its folder"
+    yield from left_over(audio, named, lambda stem: PurePosixPath(stem).name, texts)
 
 
 def _utterance(utterance_id: str, source: str, audio: str, text: str) -> Utterance:

@@ -1,22 +1,26 @@
 """Reader ``ljspeech``: ``metadata.csv`` with lines ``id|text|normalised text`` and ``wavs/<id>.wav`` beside it.
 
 The file has no header and no quoting. The normalised text is used, or the written one where that is empty. Empty
-lines are no rows. A line of another form, and every audio file in ``wavs/`` that no line names, is a row of the ledger.
+lines are no rows. A line of another form, and every audio file in ``wavs/`` that no line names or that differs from
+another in its extension only, is a row of the ledger.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from pydantic import field_validator, model_validator
 
 from assets.corpora.options import ReaderOptions, checked_pattern
+from assets.corpora.recordings import audio_by_stem, left_over
 from assets.corpora.root import CorpusRoot
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _COLUMNS = 3
+_SUFFIX = ".wav"
 _OTHER_DELIMITERS = re.compile(r"[\t;,]")
 
 
@@ -46,6 +50,10 @@ class LJSpeechOptions(ReaderOptions):
             raise ValueError("allowed is either speaker or speaker_pattern, not both")
         return self
 
+    def wanted(self) -> str:
+        """The metadata's rows."""
+        return f"rows id|text|normalised text in {self.metadata}"
+
     def required_files(self) -> tuple[str, ...]:
         """The metadata file."""
         return (self.metadata,)
@@ -55,25 +63,23 @@ def read_ljspeech(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the metadata file, then audio that no row names."""
     assert isinstance(options, LJSpeechOptions)
     folder = (PurePosixPath(options.metadata).parent / "wavs").as_posix()
-    audio_of = {name.rsplit(".", 1)[0]: name for name in root.audio_files(folder)}
+    fault = root.text_fault(options.metadata)
+    if fault is not None:
+        yield fault
+        return
+    audio = audio_by_stem(root, folder, _SUFFIX)
     named: set[str] = set()
     for number, line in root.lines(options.metadata):
         if not line.strip():
             continue
         row = _row(line, f"{options.metadata}:{number}", options)
-        named.add(f"{folder}/{row.utterance_id}")
+        stem = f"{folder}/{row.utterance_id}"
+        named.add(stem)
         if isinstance(row, SourceProblem):
             yield row
-            continue
-        stem = f"{folder}/{row.utterance_id}"
-        yield Utterance(
-            row.utterance_id, row.source, audio_of.get(stem, f"{stem}.wav"), row.text, row.speaker
-        )
-    for stem, audio in audio_of.items():
-        if stem not in named:
-            utterance_id = stem[len(folder) + 1 :]
-            detail = f"{audio}: no row of {options.metadata} has the id {utterance_id!r}"
-            yield SourceProblem(utterance_id, audio, "no_transcript", detail)
+        else:
+            yield replace(row, audio=audio.get(stem, [f"{stem}{_SUFFIX}"])[0])
+    yield from left_over(audio, named, lambda stem: stem[len(folder) + 1 :], f"no row of {options.metadata}")
 
 
 def _row(line: bytes, source: str, options: LJSpeechOptions) -> Row:

@@ -14,6 +14,10 @@ class ReaderOptions(Strict):
         """Files, relative to the root, without which there is nothing to read."""
         return ()
 
+    def wanted(self) -> str:
+        """What the reader looks for below the root, for people who put something else there."""
+        return "files in the reader's layout"
+
     def field_names(self) -> frozenset[str]:
         """Fields that split rules may use, besides those that every reader gives."""
         return frozenset()

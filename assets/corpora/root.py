@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import IO, Any
 import fsspec
 
 from assets.audio.containers import AUDIO_SUFFIXES
+from assets.corpora.utterance import SourceProblem
 from validation.digests import digest_value
 from validation.errors import UserError
 
@@ -22,10 +24,15 @@ class OutsideRootError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class FileFact:
-    """Size in bytes and version (time of change, or an object store's ETag) of one file."""
+    """Size in bytes and version (time of change, or an object store's ETag) of one file.
+
+    Attributes:
+        is_file: Whether it can be read; ``False`` for what only has a file's name, such as a link to nothing.
+    """
 
     size: int
     version: str
+    is_file: bool = True
 
 
 class CorpusRoot:
@@ -47,11 +54,21 @@ class CorpusRoot:
         """Whether there is a file of that name, without listing the root."""
         return bool(self._fs.isfile(f"{self.path}/{name}"))
 
-    @cached_property
+    @property
     def files(self) -> dict[str, FileFact]:
         """All files below the root, sorted by name; listed once. Hidden files and folders are not part of a corpus."""
-        found = self._list_local() if self._is_local else self._list_remote()
-        return dict(sorted(found))
+        return self._listing[0]
+
+    @property
+    def faults(self) -> list[SourceProblem]:
+        """Folders whose files are not among :attr:`files`: links that lead out of the root, and unreadable ones."""
+        return self._listing[1]
+
+    @cached_property
+    def _listing(self) -> tuple[dict[str, FileFact], list[SourceProblem]]:
+        faults: list[SourceProblem] = []
+        found = self._list_local(faults) if self._is_local else self._list_remote()
+        return dict(sorted(found)), sorted(faults, key=lambda fault: fault.source)
 
     def audio_files(self, folder: str = "") -> Iterator[str]:
         """The audio files (by extension) below ``folder``, in order."""
@@ -62,7 +79,8 @@ class CorpusRoot:
 
     def listing_digest(self) -> str:
         """Digest of every file's name, size and version: it changes when the corpus may have changed."""
-        return digest_value([[name, fact.size, fact.version] for name, fact in self.files.items()])
+        facts = [[name, fact.size, fact.version] for name, fact in self.files.items()]
+        return digest_value([*facts, *([fault.source, fault.detail] for fault in self.faults)])
 
     def uri(self, name: str) -> str:
         """What opens the file from anywhere: an absolute path or a URL."""
@@ -81,6 +99,15 @@ class CorpusRoot:
                 text = line.rstrip(b"\r\n")
                 yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
 
+    def text_fault(self, name: str) -> SourceProblem | None:
+        """Why a file of the listing that holds the corpus' texts cannot be read, if it cannot."""
+        try:
+            if self.resolve(name) is not None:
+                return None
+        except OutsideRootError as error:
+            return SourceProblem(name, name, "outside_root", f"{name}: {error}")
+        return SourceProblem(name, name, "missing_file", f"{name}: is a link that leads to no file")
+
     def resolve(self, named: str) -> str | None:
         """The listed file that a corpus names; ``None`` where there is no such file.
 
@@ -90,18 +117,25 @@ class CorpusRoot:
         Raises:
             OutsideRootError: if the name, or a link that it goes through, leads out of the root.
         """
-        name = self._relative(named)
-        if self._is_local:
-            real = Path(self.path, name).resolve()
-            if not real.is_relative_to(self.path):
-                raise OutsideRootError(f"{named!r} is a link to {real}, outside the root {self.path}")
-            if name not in self.files and real.is_file():
-                name = real.relative_to(
-                    self.path
-                ).as_posix()  # reached through a link to a folder inside the root
-        return name if name in self.files else None
+        try:
+            name = self._relative(named)
+            if self._is_local:
+                real = Path(self.path, name).resolve()
+                if not real.is_relative_to(self.path):
+                    raise OutsideRootError(f"{named!r} is a link to {real}, outside the root {self.path}")
+                if name not in self.files and real.is_file():
+                    # reached through a link to a folder inside the root
+                    name = real.relative_to(self.path).as_posix()
+        except (OSError, RuntimeError):  # a name longer than the file system takes; links in a circle
+            return None
+        fact = self.files.get(name)
+        return name if fact is not None and fact.is_file else None
 
     def _relative(self, named: str) -> str:
+        if ".." in named.split("/") or "\0" in named:
+            raise OutsideRootError(
+                f"{named!r} leads out of its folder; only paths below {self.path} are allowed"
+            )
         name = named
         if "://" in name:
             own = f"{self._fs.unstrip_protocol(self.path)}/"
@@ -113,23 +147,37 @@ class CorpusRoot:
             if not self._is_local or not real.is_relative_to(self.path):
                 raise OutsideRootError(f"{named!r} is an absolute path outside the root {self.path}")
             name = real.relative_to(self.path).as_posix()
-        if ".." in name.split("/") or "\0" in name:
-            raise OutsideRootError(
-                f"{named!r} leads out of its folder; only paths below {self.path} are allowed"
-            )
         return PurePosixPath(name).as_posix()
 
-    def _list_local(self) -> Iterator[tuple[str, FileFact]]:
+    def _list_local(self, faults: list[SourceProblem]) -> Iterator[tuple[str, FileFact]]:
+        def unreadable(error: OSError) -> None:
+            name = Path(error.filename).relative_to(self.path).as_posix()
+            detail = f"{name}: the folder cannot be read: {error.strerror}"
+            faults.append(SourceProblem(name, name, "unreadable", detail))
+
         # Links to folders are not followed: they may lead anywhere, and in circles.
-        for folder, folders, names in os.walk(self.path, followlinks=False):
+        for folder, folders, names in os.walk(self.path, onerror=unreadable, followlinks=False):
             folders[:] = [name for name in folders if not name.startswith(".")]
+            faults += [fault for name in folders if (fault := self._folder_fault(Path(folder, name)))]
             for name in names:
-                full = Path(folder, name)
-                if name.startswith(".") or not full.exists():
-                    continue
-                status = full.stat()
-                fact = FileFact(status.st_size, str(status.st_mtime_ns))
-                yield full.relative_to(self.path).as_posix(), fact
+                if not name.startswith("."):
+                    full = Path(folder, name)
+                    yield full.relative_to(self.path).as_posix(), _fact(full)
+
+    def _folder_fault(self, folder: Path) -> SourceProblem | None:
+        if not folder.is_symlink():
+            return None
+        real, name = folder.resolve(), folder.relative_to(self.path).as_posix()
+        # What lies inside is listed at its own place, unless that is a hidden one.
+        if real.is_relative_to(self.path) and not any(
+            part.startswith(".") for part in real.relative_to(self.path).parts
+        ):
+            return None
+        detail = (
+            f"{name}: is a link to the folder {real}, which is not among those below the root {self.path} that "
+            "are read"
+        )
+        return SourceProblem(name, name, "outside_root", detail)
 
     def _list_remote(self) -> Iterator[tuple[str, FileFact]]:
         self._fs.invalidate_cache(self.path)
@@ -137,6 +185,14 @@ class CorpusRoot:
             name = full[len(self.path) + 1 :]
             if not any(part.startswith(".") for part in name.split("/")):
                 yield name, FileFact(int(info["size"]), _version(info))
+
+
+def _fact(file: Path) -> FileFact:
+    try:
+        status = file.stat()
+    except OSError as error:  # a link to nothing, or in a circle
+        return FileFact(0, str(error.strerror), is_file=False)
+    return FileFact(status.st_size, str(status.st_mtime_ns), stat.S_ISREG(status.st_mode))
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
-from assets.corpora.conversation import Message, asr_messages, dump_json, task_of, tts_messages
+from assets.corpora.conversation import Message, asr_messages, count_markers, dump_json, task_of, tts_messages
 from validation.digests import digest_value
 from validation.lake import Lake
-from validation.schemas import Task, frame_from_rows
+from validation.schemas import Task, frame_in_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "training_jsonl"
@@ -55,35 +56,38 @@ def jsonl_path(corpus: str, split: str) -> str:
 
 def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
     accepted = lake.read_table("accepted_utterances", corpus)
-    rows: list[dict[str, Any]] = []
-    for split in _SPLITS:
-        path = jsonl_path(corpus, split)
-        with lake.atomic_write(path) as stream:
-            for line, row in enumerate(_training_rows(accepted.filter(pl.col("split") == split)), start=1):
-                paths = [
-                    lake.uri(one["audio_path"]) for one in row.utterances if one["audio_path"] is not None
-                ]
-                stream.write(_line(row, paths))
-                rows.append(_side_row(corpus, split, row, paths, path, line))
-    frame = frame_from_rows("training_rows", rows)
+    parts = [accepted.filter(pl.col("split") == split) for split in _SPLITS]
+    frame = pl.concat(
+        frame_in_batches("training_rows", _written(corpus, lake, split, part))
+        for split, part in zip(_SPLITS, parts, strict=True)
+    )
     lake.write_table("training_rows", corpus, frame)
     tasks = dict(frame.group_by("task").len().sort("task").iter_rows())
     splits = {split: frame.filter(pl.col("split") == split).height for split in _SPLITS}
     return {"rows": frame.height, "tasks": tasks, "splits": splits}
 
 
+def _written(corpus: str, lake: Lake, split: str, accepted: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Write the split's file; gives the side table's row of each line."""
+    path = jsonl_path(corpus, split)
+    with lake.atomic_write(path) as stream:
+        for line, row in enumerate(_training_rows(accepted), start=1):
+            paths = [lake.uri(one["audio_path"]) for one in row.utterances if one["audio_path"] is not None]
+            assert count_markers(row.messages) == len(paths), (row.row_id, paths)
+            stream.write(_line(row, paths))
+            yield _side_row(corpus, split, row, paths, path, line)
+
+
 def _training_rows(accepted: pl.DataFrame) -> Iterator[TrainingRow]:
-    conversations: dict[str, list[dict[str, Any]]] = {}
-    audio_rows = accepted.filter(pl.col("conversation_id").is_not_null())
-    for utterance in audio_rows.iter_rows(named=True):
-        conversations.setdefault(utterance["conversation_id"], []).append(utterance)
-    for utterance in accepted.iter_rows(named=True):
-        conversation_id = utterance["conversation_id"]
+    # A conversation's utterances come from one line of the corpus, so they follow one another.
+    by_line = groupby(accepted.iter_rows(named=True), key=lambda one: (one["conversation_id"], one["source"]))
+    for (conversation_id, _), together in by_line:
         if conversation_id is None:
-            yield from _transcribed(utterance)
-        elif (together := conversations.pop(conversation_id, None)) is not None:
-            messages: list[Message] = json.loads(utterance["messages"])
+            for utterance in together:
+                yield from _transcribed(utterance)
+        else:
             in_order = sorted(together, key=lambda one: one["marker"] or 0)
+            messages: list[Message] = json.loads(in_order[0]["messages"])
             yield TrainingRow(conversation_id, task_of(messages), messages, in_order)
 
 
