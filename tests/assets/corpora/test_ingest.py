@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import polars as pl
@@ -10,7 +11,8 @@ import pytest
 from assets.corpora.ingest import ingest
 from assets.corpora.root import CorpusRoot
 from validation.digests import digest_bytes
-from validation.ledger import read_ledger
+from validation.errors import UserError
+from validation.ledger import balance, read_ledger
 
 TALK = [{"role": "user", "content": "<|audio|>"}, {"role": "assistant", "content": "yes\n<|audio|>"}]
 
@@ -50,6 +52,137 @@ def test_bad_rows_end_here_and_good_ones_beside_them_go_on(tmp_path, lake, make)
     }
     assert lake.read_table("raw_utterances", "made")["utterance_id"].to_list() == ["a"]
     assert outcome.summary["read"] == 5
+
+
+LONG_NAME = "x" * 300  # no file system takes it
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (json.dumps({"messages": TALK, "audios": [f"{LONG_NAME}.wav", "a.wav"]}), "missing_audio"),
+        (json.dumps({"messages": TALK, "audios": ["circle.wav", "a.wav"]}), "missing_audio"),
+        (json.dumps({"messages": TALK, "audios": ["gone.wav", "a.wav"]}), "missing_audio"),
+        (json.dumps({"messages": TALK, "audios": ["q\0.wav", "a.wav"]}), "outside_root"),
+        ('{"messages":[{"role":"assistant","content":"\\ud800"}]}', "malformed_row"),
+        ('{"messages":[{"role":"assistant","content":"x"}],"id":"\\udfff"}', "malformed_row"),
+        ('{"messages":[{"role":"assistant","content":"x"}],"id":' + "9" * 5_000 + "}", "malformed_row"),
+        ('{"messages":' + "[" * 100_000 + "]" * 100_000 + "}", "malformed_row"),
+    ],
+)
+def test_one_bad_line_does_not_fail_its_corpus(tmp_path, lake, make, line, reason):
+    entry = make.jsonl(tmp_path / "c", [{"id": "good", "messages": TALK, "audios": ["q.wav", "a.wav"]}])
+    for name, target in (("gone.wav", "nothing"), ("circle.wav", "circle.wav")):
+        (tmp_path / "c" / name).symlink_to(tmp_path / "c" / target)
+    with (tmp_path / "c" / "rows.jsonl").open("a") as stream:
+        stream.write(line + "\n")
+    make.run_all(entry, lake)
+    ended = read_ledger(lake, "made").select("source", "reason").rows()
+    assert ended[0] == ("rows.jsonl:2", reason)
+    assert ended.count(("rows.jsonl:1", "accepted")) == 2
+    assert balance(lake, "made").holds
+
+
+def test_an_id_longer_than_a_file_name_is_a_row_without_audio(tmp_path, lake, make):
+    entry = make.ljspeech(tmp_path / "c", [("a", "one")])
+    with (tmp_path / "c" / "metadata.csv").open("a") as stream:
+        stream.write(f"{LONG_NAME}|two|two\n")
+    ingest(entry, lake)
+    assert read_ledger(lake, "made").select("source", "reason").rows() == [
+        ("metadata.csv:2", "missing_audio")
+    ]
+
+
+def test_names_that_are_no_text_are_rows_of_the_ledger(tmp_path, lake, make):
+    make.speech(tmp_path / "c" / "good.wav")
+    os.close(os.open(os.fsencode(tmp_path / "c") + b"/\xff.wav", os.O_CREAT))
+    entry = make.entry("labelled_names", tmp_path / "c", options={"pattern": r"(?P<label>.+)\.wav"})
+    ingest(entry, lake)
+    assert read_ledger(lake, "made").select("utterance_id", "reason").rows() == [("\\udcff.wav", "not_utf8")]
+    assert not ingest(entry, lake).recomputed
+
+
+def text_row(row_id: str) -> dict[str, object]:
+    return {"id": row_id, "messages": [{"role": "assistant", "content": "four"}]}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": "talk", "messages": TALK[::-1][:1], "audios": ["b.wav"]}, {"id": "talk", "messages": TALK}],
+        [{"id": "talk", "messages": TALK}, {"id": "talk", "messages": TALK[::-1][:1], "audios": ["b.wav"]}],
+        [text_row("talk"), {"id": "talk", "messages": TALK}],
+        [{"id": "talk", "messages": TALK}, text_row("talk")],
+        [text_row("talk#0"), {"id": "talk", "messages": TALK}],
+    ],
+    ids=["one audio first", "two audios first", "text first", "text second", "text like an audio"],
+)
+def test_lines_of_one_id_never_become_one_training_row(tmp_path, lake, make, rows):
+    for row in rows:
+        if "<|audio|>" in json.dumps(row):
+            row.setdefault("audios", ["q.wav", "a.wav"])
+    make.run_all(make.jsonl(tmp_path / "c", rows), lake)
+    ledger = read_ledger(lake, "made")
+    assert set(ledger.filter(source="rows.jsonl:1")["reason"]) == {"accepted"}
+    assert "accepted" not in set(ledger.filter(source="rows.jsonl:2")["reason"])
+    assert "duplicate_id" in set(ledger.filter(source="rows.jsonl:2")["reason"])
+    (row,) = lake.read_table("training_rows", "made").iter_rows(named=True)
+    assert json.loads(row["messages"]) == rows[0]["messages"]
+    assert len(row["audios"]) == len(rows[0].get("audios", []))
+    assert balance(lake, "made").holds
+
+
+@pytest.mark.parametrize(
+    ("reader", "options", "wanted"),
+    [
+        ("librispeech", {}, r"<subset>/<speaker>/<chapter>/\*\.trans\.txt"),
+        ("jsonl", {"files": "train/*.jsonl"}, r"lines of files 'train/\*\.jsonl'"),
+    ],
+)
+def test_a_corpus_in_which_the_reader_finds_nothing_is_refused(tmp_path, lake, make, reader, options, wanted):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "README.txt").write_text("Here be speech.")
+    with pytest.raises(UserError, match=rf"{tmp_path}/c: reader {reader} finds no row; wanted are {wanted}"):
+        ingest(make.entry(reader, tmp_path / "c", options=options), lake)
+    (tmp_path / "c" / "disk").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"finds no row.*disk: is a link to the folder"):
+        ingest(make.entry(reader, tmp_path / "c", options=options), lake)
+
+
+def test_linked_folders_and_links_to_nothing_are_rows_of_the_ledger(tmp_path, lake, make):
+    make.speech(tmp_path / "c" / "good.wav")
+    (tmp_path / "c" / "gone.wav").symlink_to(tmp_path / "c" / "nothing")
+    (tmp_path / "c" / "disk").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    entry = make.entry("labelled_names", tmp_path / "c", options={"pattern": r"(?P<label>[a-z]+)\.wav"})
+    assert ingest(entry, lake).summary["read"] == 3
+    assert dict(read_ledger(lake, "made").select("source", "reason").iter_rows()) == {
+        "gone.wav": "missing_audio",
+        "disk": "outside_root",
+    }
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_and_no_other(tmp_path, lake, make, monkeypatch):
+    entry = make.ljspeech(tmp_path / "c", [("a", "one"), ("b", "two")])
+    opened: list[str] = []
+    really = CorpusRoot.open
+
+    def count(root: CorpusRoot, name: str):
+        opened.append(name)
+        return really(root, name)
+
+    def fail_at_b(root: CorpusRoot, name: str):
+        if name == "wavs/b.wav":
+            raise OSError(5, "Input/output error")
+        return really(root, name)
+
+    monkeypatch.setattr(CorpusRoot, "open", fail_at_b)
+    ingest(entry, lake)
+    assert read_ledger(lake, "made").select("utterance_id", "reason").rows() == [("b", "unreadable")]
+    monkeypatch.setattr(CorpusRoot, "open", count)
+    assert ingest(entry, lake).rows == 2
+    assert opened == ["metadata.csv", "wavs/b.wav"]
+    assert not ingest(entry, lake).recomputed
 
 
 def test_a_control_token_in_a_transcript_goes_no_further(tmp_path, lake, make):

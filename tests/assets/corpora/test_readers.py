@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,46 @@ def test_ljspeech_gives_every_kind_of_bad_row_its_own_reason(tmp_path, make):
     }
 
 
+def test_audio_that_differs_in_its_extension_only_is_told_not_dropped(tmp_path, make):
+    chapter = "s/1/2"
+    layouts = {
+        "librispeech": {f"{chapter}/1-2.trans.txt": "1-2-0 YES\n"},
+        "ljspeech": {"metadata.csv": "1-2-0|yes|yes\n"},
+    }
+    for reader, texts in layouts.items():
+        folder = chapter if reader == "librispeech" else "wavs"
+        audio = {f"{folder}/{name}": b"" for name in ("1-2-0.flac", "1-2-0.wav", "1-2-9.flac", "1-2-9.ogg")}
+        rows = rows_of(make.entry(reader, files(tmp_path / reader, {**texts, **audio})))
+        (said,) = (row for row in rows if isinstance(row, Utterance))
+        own, other = (".flac", ".wav") if reader == "librispeech" else (".wav", ".flac")
+        assert said.audio == f"{folder}/1-2-0{own}"
+        assert reasons_of(rows) == {
+            f"{folder}/1-2-0{other}": "duplicate_id",
+            f"{folder}/1-2-9.flac": "no_transcript",
+            f"{folder}/1-2-9.ogg": "duplicate_id",
+        }
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "options"),
+    [
+        ("librispeech", "s/1/2/1-2.trans.txt", {}),
+        ("jsonl", "rows.jsonl", {}),
+        ("ljspeech", "metadata.csv", {}),
+    ],
+)
+def test_texts_behind_links_that_lead_nowhere_or_out_are_not_read(tmp_path, make, reader, name, options):
+    files(tmp_path / "outside", {"texts": "secret|secret|secret\n"})
+    root = files(tmp_path / "root", {"wavs/x.flac": b""})
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    for target, reason in ((root / "nothing", "missing_file"), (tmp_path / "outside/texts", "outside_root")):
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(target)
+        rows = rows_of(make.entry(reader, root, options=options))
+        assert reasons_of(rows)[name] == reason
+        assert not any(isinstance(row, Utterance) for row in rows)
+
+
 def test_ljspeech_takes_the_speaker_from_the_id(tmp_path, make):
     root = files(tmp_path, {"metadata.csv": "zoe-1|a|a\n2|b|b\n"})
     rows = rows_of(make.entry("ljspeech", root, options={"speaker_pattern": "^(?P<speaker>[a-z]+)-"}))
@@ -157,7 +198,17 @@ def test_jsonl_refuses_lines_that_are_no_training_rows(tmp_path, make, line):
 
 
 @pytest.mark.parametrize(
-    "named", ["../x.wav", "a/../../x.wav", "/etc/passwd", "s3://other/x.wav", "link.wav", "folder/x.wav"]
+    "named",
+    [
+        "../x.wav",
+        "a/../../x.wav",
+        "/etc/passwd",
+        "/etc/\0",
+        "a\0",
+        "s3://other/x.wav",
+        "link.wav",
+        "folder/x.wav",
+    ],
 )
 def test_no_path_leads_out_of_the_root(tmp_path, named):
     outside = tmp_path / "outside"
@@ -181,3 +232,33 @@ def test_paths_inside_the_root_resolve_however_they_are_written(tmp_path):
     assert corpus.resolve("link.wav") == "link.wav"
     assert corpus.resolve("folder/in.wav") == "a/in.wav"
     assert corpus.resolve("a/none.wav") is None
+
+
+def test_names_that_are_no_file_resolve_to_none(tmp_path):
+    root = files(tmp_path, {"a/in.wav": b""})
+    (root / "gone.wav").symlink_to(root / "nothing")
+    (root / "circle.wav").symlink_to(root / "circle.wav")
+    os.mkfifo(root / "pipe.wav")
+    corpus = CorpusRoot(str(root))
+    assert list(corpus.files) == ["a/in.wav", "circle.wav", "gone.wav", "pipe.wav"]
+    for name in ("gone.wav", "circle.wav", "circle.wav/x.wav", "pipe.wav", f"{'x' * 300}.wav"):
+        assert corpus.resolve(name) is None, name
+    assert corpus.resolve(f"{root}/{'x' * 300}.wav") is None
+
+
+def test_folders_that_are_not_read_are_told(tmp_path):
+    files(tmp_path / "outside", {"x.wav": b""})
+    root = files(tmp_path / "root", {"a/in.wav": b"", ".hidden/y.wav": b""})
+    before = CorpusRoot(str(root)).listing_digest()
+    (root / "inside").symlink_to(root / "a")
+    (root / "itself").symlink_to(root)
+    assert CorpusRoot(str(root)).faults == []
+    (root / "aside").symlink_to(root / ".hidden")
+    (root / "disk").symlink_to(tmp_path / "outside")
+    corpus = CorpusRoot(str(root))
+    assert [(fault.source, fault.reason) for fault in corpus.faults] == [
+        ("aside", "outside_root"),
+        ("disk", "outside_root"),
+    ]
+    assert str(tmp_path / "outside") in corpus.faults[1].detail
+    assert corpus.listing_digest() != before
