@@ -1,24 +1,53 @@
 """``base_model``: where stage 1 starts, its vocabulary extended by the audio tokens."""
 
+import json
+from pathlib import Path
+
 import dagster as dg
 
 from assets.outputs import Outputs, inputs_digest
-from assets.programs import Pipes, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BaseModelJob
-from training_jobs.launch import program_command
 from training_jobs.profile import BaseModelSettings, base_model_directory
+from validation.atomic import write_text
+from validation.digests import digest_stream
 
-RECIPE = 1
+RECIPE = 2
+DIGESTS_FILE = "source_digests.json"
+# What is read of a published directory: config, text tokenizer, weights.
+_READ = (".json", ".jinja", ".model", ".safetensors", ".txt")
 
 
-def source_digest(settings: BaseModelSettings) -> str:
-    """Digest of the settings, and of the published directory's listing where one is named."""
+def source_digest(settings: BaseModelSettings, known: Path) -> str:
+    """Digest of the settings, or of the content of the published directory where one is named.
+
+    Args:
+        known: a file in the home that keeps the files' digests, so that gigabytes are read again only where size or
+            time of change say that they may be others.
+
+    Raises:
+        ConfigurationError: if the directory is not there.
+    """
     if settings.directory is None:
         return inputs_digest(RECIPE, settings=settings.model_dump())
-    files = sorted(path for path in base_model_directory(settings).iterdir() if path.is_file())
-    listing = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    return inputs_digest(RECIPE, listing=listing)
+    directory = base_model_directory(settings)
+    paths = sorted(path for path in directory.iterdir() if path.is_file() and path.suffix in _READ)
+    before: dict[str, str] = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    after, content = {}, []
+    for path in paths:
+        at = path.stat()
+        key = f"{path.resolve()} {at.st_size} {at.st_mtime_ns}"
+        after[key] = before.get(key) or _digest(path)
+        content.append([path.name, after[key]])
+    if after != before:
+        write_text(known, json.dumps(after, indent=1))
+    return inputs_digest(RECIPE, content=content)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return digest_stream(stream)
 
 
 def build() -> dg.AssetsDefinition:
@@ -35,12 +64,13 @@ def build() -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         profile = workspace.profile
         codes, seed = profile.audio_tokenizer.codes, profile.audio_tokenizer.seed
+        source = source_digest(profile.base_model, workspace.training_dir / "base_model" / DIGESTS_FILE)
         metadata = materialize_by_program(
             context,
             pipes,
             Outputs(workspace.training_dir),
-            inputs_digest(RECIPE, source=source_digest(profile.base_model), codes=codes, seed=seed),
-            lambda job, log: program_command("base_model", job, log, quiet=workspace.quiet_programs),
+            inputs_digest(RECIPE, source=source, codes=codes, seed=seed),
+            command_of(workspace, "base_model"),
             lambda directory: BaseModelJob(
                 settings=profile.base_model, audio_codes=codes, seed=seed, output_dir=directory
             ),

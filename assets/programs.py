@@ -10,15 +10,23 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # not exported at the root
 
 from assets.outputs import Outputs
+from assets.workspace import Workspace
 from training_jobs.jobs import read_result, write_job
+from training_jobs.launch import program_command
+from training_jobs.program_output import last_words
 from validation.strict import Strict
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
-METADATA_FILE = "metadata.json"
-_TAIL_LINES = 40
-
-
 MakeCommand = Callable[[Path, Path], list[str]]  # from the job's file and the log's file to the command
+
+
+def command_of(workspace: Workspace, program: str) -> MakeCommand:
+    """How a program of one process is started, with the profile's limits."""
+
+    def make(job: Path, log: Path) -> list[str]:
+        return program_command(program, job, log, workspace.profile.limits, workspace.quiet_programs)
+
+    return make
 
 
 def launch(
@@ -34,24 +42,18 @@ def launch(
         dagster.Failure: with the program's own last lines.
     """
     log = directory / "log.txt"
+    said_before = log.stat().st_size if log.is_file() else 0
     command = make_command(write_job(job, directory / "job.json"), log)
     context.log.debug(f"starting {' '.join(command)}")
     try:
         pipes.run(context=context, command=command)
     except DagsterPipesExecutionError as error:
-        tail = "\n".join(_own_lines(log)[-_TAIL_LINES:]) or str(error)
+        why, lines = last_words(log, said_before)
         raise dg.Failure(
-            description=f"{context.asset_key.to_user_string()} failed; its program's last lines:\n{tail}",
+            description="\n".join([f"{context.asset_key.to_user_string()}: {why or error}", *lines]),
             metadata={"log": dg.MetadataValue.path(log)},
             allow_retries=False,
         ) from error
-
-
-def _own_lines(log: Path) -> list[str]:
-    """What the program wrote: the supervisor ends the log with a line of its own and repeats the last ones."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    ends = [index for index, line in enumerate(lines) if line.startswith("supervisor: ")]
-    return lines[: ends[0]] if ends else lines
 
 
 def materialize_by_program(

@@ -6,14 +6,13 @@ import dagster as dg
 
 from assets.data_digests import rows_digest
 from assets.outputs import Output, Outputs, inputs_digest
-from assets.programs import Pipes, launch, read_metadata
+from assets.programs import Pipes, command_of, launch, read_metadata
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import PackJob
-from training_jobs.launch import program_command
 from training_jobs.spec import STAGES, Stage, StageSpec
 
-RECIPE = 1
+RECIPE = 2
 
 
 def pack_pointer(stage: Stage) -> str:
@@ -70,13 +69,7 @@ def build() -> dg.AssetsDefinition:
                     seed=spec.seed,
                     output_dir=directory,
                 )
-                launch(
-                    context,
-                    pipes,
-                    directory,
-                    job,
-                    lambda file, log: program_command("pack", file, log, quiet=workspace.quiet_programs),
-                )
+                launch(context, pipes, directory, job, command_of(workspace, "pack"))
             outputs.publish("stage_packs", inputs, pointer=pack_pointer(stage))
             metadata |= {f"{stage}: {key}": value for key, value in read_metadata(directory).items()}
         return dg.MaterializeResult(metadata=metadata)

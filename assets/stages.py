@@ -3,50 +3,49 @@
 import dagster as dg
 
 from assets.data_digests import rows_digest
-from assets.outputs import Outputs, inputs_digest
+from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stage_packs import pack_pointer
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TrainJob, read_result
 from training_jobs.launch import train_command
-from training_jobs.spec import STAGES, Stage
+from training_jobs.spec import STAGES, Stage, load_stage
+from validation.errors import ConfigurationError
 
 GPU_POOL = "gpu"
 LOSS_CHECK = "loss_fell"
-RECIPE = 1
-_STARTS_FROM: dict[Stage, str] = {
-    "text_audio_alignment": "base_model",
-    "single_mctp": "text_audio_alignment",
-    "multi_mctp": "single_mctp",
-    "sft": "multi_mctp",
-}
-_DESCRIPTIONS: dict[Stage, str] = {
-    "text_audio_alignment": "Stage 1: the whole backbone learns to read and write audio tokens.",
-    "single_mctp": "Stage 2: one MCTP module learns to predict the next token but one; the backbone is frozen.",
-    "multi_mctp": "Stage 3: ten MCTP modules; the backbone is frozen.",
-    "sft": "Stage 4: supervised fine-tuning of backbone and modules.",
-}
+RECIPE = 2
 
 
 def build(stage: Stage) -> dg.AssetsDefinition:
-    """The asset of one stage, with its check that the loss fell."""
+    """The asset of one stage, with its check that the loss fell.
+
+    Raises:
+        ConfigurationError: if the stage's file says something that is not allowed.
+    """
+    # What the graph needs to know is the same in every profile.
+    published = load_stage(stage, "7b")
 
     @dg.asset(
         name=stage,
-        deps=[_STARTS_FROM[stage], "stage_packs"],
+        deps=[published.starts_from, "stage_packs"],
         backfill_policy=ONE_RUN,
         group_name="training",
         kinds={"pytorch", "deepspeed"},
         pool=GPU_POOL,
         check_specs=[dg.AssetCheckSpec(LOSS_CHECK, asset=stage)],
-        description=_DESCRIPTIONS[stage],
+        description=published.description,
     )
     def checkpoint(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
         spec = workspace.stage(stage)
-        assert spec.starts_from == _STARTS_FROM[stage], spec
+        if spec.starts_from != published.starts_from:
+            raise ConfigurationError(
+                f"stage {stage} starts from {spec.starts_from} by its file, which has changed since this code location "
+                f"was loaded (then: {published.starts_from}): reload it"
+            )
         outputs = Outputs(workspace.training_dir)
         start = outputs.present(spec.starts_from)
         packs = outputs.present(pack_pointer(stage))
@@ -54,16 +53,19 @@ def build(stage: Stage) -> dg.AssetsDefinition:
         tracking = workspace.tracking(
             context, tokenizer_digest, rows_digest(workspace.lake, workspace.corpus_names, "train"), stage
         )
-        inputs = inputs_digest(RECIPE, spec=spec.model_dump(), start=start.inputs, packs=packs.inputs)
+        inputs = inputs_digest(RECIPE, spec=spec.decisive(), start=start.inputs, packs=packs.inputs)
         metadata = materialize_by_program(
             context,
             pipes,
             outputs,
             inputs,
-            lambda job, log: train_command(job, log, spec.processes, quiet=workspace.quiet_programs),
+            lambda job, log: train_command(
+                job, log, spec.processes, workspace.profile.limits, workspace.quiet_programs
+            ),
             lambda directory: TrainJob(
                 spec=spec,
                 start_dir=start.path / "model",
+                start_digest=model_digest_of(start),
                 packs_dir=packs.path,
                 output_dir=directory,
                 tracking=tracking,
@@ -87,6 +89,13 @@ def build(stage: Stage) -> dg.AssetsDefinition:
         )
 
     return checkpoint
+
+
+def model_digest_of(output: Output) -> str:
+    """Digest of a finished model's files, as the program that wrote them took it."""
+    result = read_result(output.path)
+    assert result is not None, output
+    return str(result["model_digest"])
 
 
 def build_all() -> list[dg.AssetsDefinition]:

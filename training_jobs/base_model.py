@@ -19,6 +19,7 @@ from training_jobs.profile import TinyBackbone, base_model_directory
 from training_jobs.program import program_main, quiet_transformers
 from training_jobs.reporting import Reporter
 from validation.atomic import replacing_directory
+from validation.digests import digest_directory
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def run(job: BaseModelJob, report: Reporter) -> None:
             "text_vocabulary": len(tokenizer) - job.audio_codes,
             "audio_codes": job.audio_codes,
             "vocabulary_size": model.config.vocab_size,
+            "model_digest": digest_directory(job.output_dir / "model"),
             "source": "random weights" if job.settings.make is not None else str(source),
             "seconds": round(time.monotonic() - started, 2),
         },

@@ -8,7 +8,6 @@ are ever loaded.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -16,12 +15,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from training_jobs.distributed import World
 from training_jobs.history import History
+from validation.strict import Strict, explain
 
 STATE_FILE = "state.json"
 _WORKING = ".saving"
 _NAME = re.compile(r"step-\d{6,}")
+
+
+class CheckpointLoadError(RuntimeError):
+    """DeepSpeed has not restored what it was told to: training on would be training from somewhere else."""
+
+
+class _File(Strict):
+    bytes: int
+    sha256: str
+
+
+class _State(Strict):
+    """What ``state.json`` holds; ``files`` are those of DeepSpeed beside it."""
+
+    steps_done: int
+    fingerprint: str
+    files: dict[str, _File]
+    history: History
 
 
 @dataclass(frozen=True)
@@ -70,13 +90,10 @@ class Checkpoints:
         shares = self._world.all_values(share)
         if self._world.rank == 0:
             described = {file: value for share in shares for file, value in share.items()}
-            state = {
-                "steps_done": steps_done,
-                "fingerprint": self._fingerprint,
-                "files": described,
-                "history": history.to_json(),
-            }
-            (working / name / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            state = _State(
+                steps_done=steps_done, fingerprint=self._fingerprint, files=described, history=history
+            )
+            (working / name / STATE_FILE).write_text(state.model_dump_json(), encoding="utf-8")
             target = self._directory / name
             shutil.rmtree(target, ignore_errors=True)  # a damaged one that was passed over
             (working / name).replace(target)
@@ -89,13 +106,23 @@ class Checkpoints:
         """Load the newest usable checkpoint into the engine; called on all ranks.
 
         A damaged one is passed over, saying so, for the one before it.
+
+        Raises:
+            CheckpointLoadError: if DeepSpeed did not restore the optimizer as it was after the checkpoint's steps.
         """
         name = self._world.from_first(self._newest_usable() if self._world.rank == 0 else None)
         if name is None:
             return None
-        state = json.loads((self._directory / name / STATE_FILE).read_text(encoding="utf-8"))
-        engine.load_checkpoint(self._directory, tag=name, load_module_strict=False)
-        return Resumed(name, state["steps_done"], History.from_json(state["history"]))
+        state = _read_state(self._directory / name)
+        loaded, _ = engine.load_checkpoint(self._directory, tag=name, load_module_strict=False)
+        if loaded is None:
+            raise CheckpointLoadError(f"{self._directory / name}: DeepSpeed has loaded nothing")
+        if (taken := steps_taken(engine)) != {state.steps_done}:
+            raise CheckpointLoadError(
+                f"{self._directory / name}: the optimizer counts {sorted(taken)} steps, the checkpoint was made after "
+                f"{state.steps_done}"
+            )
+        return Resumed(name, state.steps_done, state.history)
 
     def remove_all(self) -> None:
         """Remove the checkpoints of a finished stage; called on rank 0."""
@@ -118,22 +145,34 @@ class Checkpoints:
 def fault_of(checkpoint: Path, fingerprint: str) -> str | None:
     """Why a checkpoint cannot be used; ``None`` where it can."""
     try:
-        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        state = _read_state(checkpoint)
+    except OSError as error:
         return f"{STATE_FILE} cannot be read ({error})"
-    if state["fingerprint"] != fingerprint:
-        return "it belongs to other hyper-parameters, other data or another number of ranks"
-    for name, expected in state["files"].items():
+    except ValidationError as error:
+        return f"{STATE_FILE} cannot be read ({explain(error)})"
+    if state.fingerprint != fingerprint:
+        return "it belongs to other hyper-parameters, start weights, data or number of ranks"
+    for name, expected in state.files.items():
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, {expected['bytes']} were written"
+        if path.stat().st_size != expected.bytes:
+            return f"{name} has {path.stat().st_size} bytes, {expected.bytes} were written"
         if _describe(path) != expected:
             return f"{name} has changed since it was written"
     return None
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def steps_taken(engine: Any) -> set[int]:
+    """How many updates the optimizer has made of the values that this rank updates: one number, if all is well."""
+    return {int(state["step"]) for state in engine.optimizer.optimizer.state.values()}
+
+
+def _read_state(checkpoint: Path) -> _State:
+    return _State.model_validate_json((checkpoint / STATE_FILE).read_bytes())
+
+
+def _describe(path: Path) -> _File:
     with path.open("rb") as stream:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _File(bytes=path.stat().st_size, sha256=digest)

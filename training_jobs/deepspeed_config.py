@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from training_jobs.distributed import World
 from training_jobs.spec import StageSpec
 
 
-def deepspeed_config(spec: StageSpec, world_size: int, is_bfloat16: bool) -> dict[str, Any]:
-    """DeepSpeed's JSON for ``world_size`` ranks."""
+def deepspeed_config(spec: StageSpec, world: World) -> dict[str, Any]:
+    """DeepSpeed's JSON for these ranks."""
     return {
         "train_micro_batch_size_per_gpu": spec.micro_batch,
         "gradient_accumulation_steps": spec.gradient_accumulation,
-        "train_batch_size": spec.micro_batch * spec.gradient_accumulation * world_size,
+        "train_batch_size": spec.micro_batch * spec.gradient_accumulation * world.size,
         "gradient_clipping": spec.clip,
-        "bf16": {"enabled": is_bfloat16},
+        # An update from gradients that are no numbers is left out; in float32 it always is.
+        "bf16": {"enabled": world.is_bfloat16, "check_grad_overflow": True},
         "zero_optimization": {
             "stage": spec.zero_stage,
             # Overlap needs streams, which only a GPU has.
-            "overlap_comm": is_bfloat16,
+            "overlap_comm": world.device.type == "cuda",
         },
         "optimizer": {
             "type": "AdamW",

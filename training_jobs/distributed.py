@@ -63,7 +63,7 @@ def joined(spec: StageSpec) -> Iterator[World]:
     """Join the other ranks for the length of the block.
 
     Raises:
-        ConfigurationError: if the environment has no ranks, or the precision asked for cannot be had.
+        ConfigurationError: if the environment has no ranks or more of them than GPUs, or the GPU has no bfloat16.
     """
     if missing := [
         name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ
@@ -82,9 +82,9 @@ def joined(spec: StageSpec) -> Iterator[World]:
     import deepspeed.ops
 
     local_rank, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    is_bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and has_gpu)
     if has_gpu:
-        torch.cuda.set_device(local_rank)
-        device = torch.device("cuda", local_rank)
+        device = _own_gpu(local_rank, spec, is_bfloat16)
     else:
         device = torch.device("cpu")
         # Every rank would otherwise start a thread per core, and the ranks wait for one another's.
@@ -93,8 +93,23 @@ def joined(spec: StageSpec) -> Iterator[World]:
     # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if has_gpu else "gloo", verbose=False)
-    is_bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and has_gpu)
     try:
         yield World(int(os.environ["RANK"]), size, device, is_bfloat16)
     finally:
         deepspeed.comm.destroy_process_group()
+
+
+def _own_gpu(local_rank: int, spec: StageSpec, is_bfloat16: bool) -> torch.device:
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise ConfigurationError(
+            f"stage {spec.stage}: processes is {spec.processes}, but this machine has {count} GPUs"
+        )
+    torch.cuda.set_device(local_rank)
+    # Without emulation: what a GPU computes in float32 after all is neither faster nor smaller.
+    if is_bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigurationError(
+            f"stage {spec.stage}: precision {spec.precision} is bfloat16 on a GPU, which "
+            f"{torch.cuda.get_device_name(local_rank)} does not have; set precision: float32"
+        )
+    return torch.device("cuda", local_rank)

@@ -13,7 +13,12 @@ _PLOT_POINTS = 200
 
 @dataclass(frozen=True)
 class Losses:
-    """Cross entropies in nats per labelled token; ``backbone_loss`` is ``None`` where the head is frozen."""
+    """Cross entropies in nats; ``backbone_loss`` is ``None`` where the head is frozen.
+
+    Each is a mean over micro batches of the mean over a micro batch's labelled tokens, which is what is trained on: a
+    row with few labels weighs as much as one with many. Micro batches without a label for a module are left out of
+    that module's, which is 0 where none has one.
+    """
 
     loss: float
     backbone_loss: float | None
@@ -70,15 +75,6 @@ class History:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> History:
-        """The reverse of :meth:`to_json`."""
-        steps = [StepRecord(**record) for record in value["steps"]]
-        before, after = (
-            Losses(**value[end]) if value[end] is not None else None for end in ("before", "after")
-        )
-        return cls(steps, before, after)
 
     def figures(self) -> dict[str, Any]:
         """First and last losses, tokens, seconds and speed of a finished stage, for ``result.json``."""

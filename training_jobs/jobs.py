@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from training_jobs.profile import (
     AudioTokenizerSettings,
@@ -28,11 +29,33 @@ RESULT_FILE = "result.json"
 
 
 class Tracking(Strict):
-    """Where experiments are kept, and what every MLflow run is tagged with (DESIGN §7)."""
+    """Where experiments are kept, and what every MLflow run is tagged with (DESIGN §7).
+
+    It is written to job files as it is, so it holds no secrets.
+    """
+
+    # The value that is refused is not to be shown.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     uri: str
     artifact_root: str
     tags: dict[str, str] = Field(description="profile, Dagster run id, git commit, data and tokenizer digest")
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> Tracking:
+        parts = urlsplit(self.uri)
+        is_server = parts.scheme in ("http", "https")
+        if parts.password is not None or (is_server and parts.username is not None):
+            instead = (
+                "$MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD"
+                if is_server
+                else "the database driver's own configuration"
+            )
+            raise ValueError(
+                f"the MLflow tracking URI ({parts.scheme}://…@{parts.hostname}) names a user or a password, which "
+                f"would be written to files in plain text: give them in {instead}"
+            )
+        return self
 
 
 class FitTokenizerJob(Strict):
@@ -77,10 +100,11 @@ class PackJob(Strict):
 
 
 class TrainJob(Strict):
-    """Train one stage; output: ``<output_dir>/model/`` (weights, config, text tokenizer)."""
+    """Train one stage; output: ``<output_dir>/model/`` (weights, config, text tokenizer), with its digest."""
 
     spec: StageSpec
     start_dir: Path
+    start_digest: str = Field(description="of the files in start_dir, taken when they were written")
     packs_dir: Path
     output_dir: Path
     tracking: Tracking

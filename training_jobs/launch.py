@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from training_jobs.profile import ProgramLimits
+
 CPU_PROCESSES = 2  # ranks where there is no GPU: enough that every collective is a real one
 
 
 def program_command(
-    program: str, job_file: Path, log: Path, timeout_s: float | None = None, quiet: bool = False
+    program: str, job_file: Path, log: Path, limits: ProgramLimits | None = None, quiet: bool = False
 ) -> list[str]:
     """The supervised command of a program that runs as one process, such as ``pack`` or ``evaluate``.
 
@@ -22,33 +24,31 @@ def program_command(
         program: Name of the module in ``training_jobs``.
         job_file: What to do; see :mod:`training_jobs.jobs`.
         log: Where the supervisor writes all output.
-        timeout_s: Seconds after which the supervisor ends the program.
+        limits: When the supervisor ends the program.
         quiet: Write output to the log only.
     """
-    return supervised(
-        [sys.executable, "-m", f"training_jobs.{program}", str(job_file)], log, timeout_s, quiet
-    )
+    return supervised([sys.executable, "-m", f"training_jobs.{program}", str(job_file)], log, limits, quiet)
 
 
 def train_command(
     job_file: Path,
     log: Path,
     processes: Literal["auto"] | int = "auto",
-    timeout_s: float | None = None,
+    limits: ProgramLimits | None = None,
     quiet: bool = False,
 ) -> list[str]:
     """The supervised command of a training stage: torchrun on this machine, one process per rank."""
     ranks = (gpu_count() or CPU_PROCESSES) if processes == "auto" else processes
     torchrun = ["torch.distributed.run", "--nproc-per-node", str(ranks), "--standalone"]
     worker = ["--module", "training_jobs.train", str(job_file)]
-    return supervised([sys.executable, "-m", *torchrun, *worker], log, timeout_s, quiet)
+    return supervised([sys.executable, "-m", *torchrun, *worker], log, limits, quiet)
 
 
-def supervised(argv: Sequence[str], log: Path, timeout_s: float | None, quiet: bool) -> list[str]:
+def supervised(argv: Sequence[str], log: Path, limits: ProgramLimits | None, quiet: bool) -> list[str]:
     """``argv`` under :mod:`training_jobs.supervisor`."""
     options = ["--log", str(log)]
-    if timeout_s is not None:
-        options += ["--timeout", str(timeout_s)]
+    if limits is not None:
+        options += ["--grace", f"{limits.grace_s:g}", "--stall", f"{limits.stall_s:g}"]
     if quiet:
         options.append("--quiet")
     return [sys.executable, "-m", "training_jobs.supervisor", *options, "--", *argv]

@@ -14,29 +14,24 @@ import torch
 from training_jobs.batches import PackedRows
 from training_jobs.distributed import World
 from training_jobs.history import Losses
+from training_jobs.loss_means import LossSums, losses_of
+from training_jobs.step import forward
 
 PROBE_ROWS = 8  # of all ranks together, or one per rank where there are more ranks
 
 
+@torch.no_grad()
 def probe_losses(engine: Any, rows: PackedRows, world: World) -> Losses:
     """Means over the probe's rows, without an update; called on all ranks, which get the same answer."""
+    sums = LossSums()
     engine.eval()
     try:
-        measured = [losses_of(_forward(engine, rows, world, row)) for row in _rows_of(rows, world)]
+        for row in _rows_of(rows, world):
+            batch = rows.read((row,))
+            sums.add(losses_of(forward(engine, batch, world)), batch)
     finally:
         engine.train()
-    values = world.mean(np.mean([one.to_list() for one in measured], axis=0).tolist())
-    return Losses.from_list(values, has_backbone=measured[0].backbone_loss is not None)
-
-
-def losses_of(output: Any) -> Losses:
-    """The losses of a model's output, read from the device together: each read waits for it."""
-    parts = [output.loss]
-    has_backbone = output.backbone_loss is not None
-    parts += [output.backbone_loss] if has_backbone else []
-    parts += output.module_losses
-    values: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
-    return Losses.from_list(values, has_backbone=has_backbone)
+    return sums.means(world.mean(sums.to_list()))
 
 
 def _rows_of(rows: PackedRows, world: World) -> list[int]:
@@ -44,13 +39,3 @@ def _rows_of(rows: PackedRows, world: World) -> list[int]:
     per_rank = max(1, PROBE_ROWS // world.size)
     spaced = np.linspace(0, rows.count - 1, per_rank * world.size)
     return [int(row) for row in spaced[world.rank :: world.size]]
-
-
-@torch.no_grad()
-def _forward(engine: Any, rows: PackedRows, world: World, row: int) -> Any:
-    batch = rows.read((row,))
-    return engine(
-        input_ids=batch.input_ids_BT.to(world.device),
-        labels=batch.labels_BT.to(world.device),
-        position_ids=batch.position_ids_BT.to(world.device),
-    )

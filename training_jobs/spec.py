@@ -68,7 +68,8 @@ class StageSpec(Strict):
                 f"stage {self.stage} starts from {self.starts_from}; it may start from one of "
                 f"{list(order[: order.index(self.stage)])}"
             )
-        interleave((), (), self.ratio, begin_id=0, end_id=0)  # refuses a ratio that no reply can be laid out by
+        # It refuses a ratio by which no reply can be laid out.
+        interleave((), (), self.ratio, begin_id=0, end_id=0)
         return self
 
     def decisive(self) -> dict[str, Any]:

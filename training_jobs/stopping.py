@@ -1,4 +1,4 @@
-"""SIGTERM as a request that the training loop sees between two steps."""
+"""SIGTERM as a request that the training loop sees between two steps, and as the way in which a program ends by it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+class TerminatedError(SystemExit):
+    """The program ends because it was asked to by SIGTERM: exit status 143, as if the signal had ended it."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 class StopRequest:

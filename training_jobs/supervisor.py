@@ -2,47 +2,51 @@
 
 Dagster's Pipes client signals its direct child only, torchrun's workers have sessions of their own, and when the
 step itself is killed nobody is left to tell them. So this process stands between: it ends the whole tree when it is
-asked to, when its own parent dies, and when a time limit has passed. It passes the program's output on, writes all
-of it to a log, repeats the last lines after a failure, and exits with the program's code.
+asked to, when its own parent dies, and when the program has been silent for too long: one that hangs would hold its
+GPUs for ever. It passes the program's output on, writes all of it to a log, repeats the last lines after a failure, and
+exits with the program's code. One program at a time writes to a log: the next one waits until the last has ended.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import ctypes
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psutil
 
-TAIL_LINES = 30
+from training_jobs.program_output import ProgramOutput
+
 _HELPERS_S = 2.0
-TIMEOUT_CODE = 124  # as timeout(1) has it
+_TURN_S = 0.5  # between two looks whether another supervisor has let go of the log
+# Ctrl-C reaches this process twice: from the terminal, and at once from the run, which passes it on.
+_ONE_REQUEST_S = 2.0
+STALLED_CODE = 124  # as timeout(1) has it
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Not one of the above: the kernel sends it when the parent's *thread* ends, which need not be the parent's end.
 _PARENT_GONE = signal.SIGUSR1
-# What torchrun says once a worker has failed is about torchrun; the worker's own last words stand before it.
-_TORCHRUN_REPORT = re.compile(r"^[WE]\d{4} .*torch/distributed/elastic/")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to end the program, in seconds."""
+    """When to end the program, in seconds.
+
+    Attributes:
+        grace_s: from the request to stop until it is killed.
+        stall_s: without any output until it is asked to stop.
+    """
 
     grace_s: float
-    timeout_s: float | None = None
+    stall_s: float | None = None
 
 
 def die_with_parent(signum: int) -> None:
@@ -51,7 +55,7 @@ def die_with_parent(signum: int) -> None:
 
 
 def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool = False) -> int:
-    """Run ``argv`` to its end and return its exit code (128 + n for signal n, 124 for the time limit).
+    """Run ``argv`` to its end and return its exit code (128 + n for signal n, 124 where it said nothing any more).
 
     No process that it started, directly or not, is left when this returns.
     """
@@ -69,7 +73,11 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, inherited)
 
-    output = _Output(log, quiet)
+    output = ProgramOutput(log, quiet)
+    while not output.has_turn():
+        asked = signal.sigtimedwait(awaited, _TURN_S)
+        if asked is not None and (asked.si_signo != _PARENT_GONE or os.getppid() != parent):
+            return 128 + signal.SIGTERM
     child = subprocess.Popen(
         argv,
         stdout=subprocess.PIPE,
@@ -81,49 +89,56 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
     output.pump(child.stdout, sys.stdout.buffer)
     output.pump(child.stderr, sys.stderr.buffer)
     started = time.monotonic()
-    code, why = _wait(child.pid, parent, limits, awaited)
+    code, why = _wait(child.pid, parent, limits, awaited, output)
     # Helpers of the program's own (multiprocessing has two) see its end by themselves, in a moment.
     psutil.wait_procs(psutil.Process().children(recursive=True), timeout=_HELPERS_S if code == 0 else 0)
     left = _kill_descendants()
     output.close()
     child.returncode = code  # it was reaped above, by its number
     if left and code == 0:
-        output.say(f"supervisor: ended {left} processes that the program had left behind")
+        output.say(f"ended {left} processes that the program had left behind")
     if code != 0:
         seconds = time.monotonic() - started
-        output.say_failure(
-            f"{why or 'the program ended'} with code {code} after {seconds:.0f} s: {' '.join(argv)}"
-        )
+        output.say_failure(f"{why or 'the program ended'} with code {code} after {seconds:.0f} s")
     return code
 
 
-def _wait(pid: int, parent: int, limits: Limits, awaited: set[signal.Signals]) -> tuple[int, str]:
+def _wait(
+    pid: int, parent: int, limits: Limits, awaited: set[signal.Signals], output: ProgramOutput
+) -> tuple[int, str]:
     """The program's code, and why it was ended where it did not end by itself."""
-    deadline = time.monotonic() + limits.timeout_s if limits.timeout_s is not None else None
+    asked_s = 0.0
     why, forced_code = "", None
     while True:
         code = _reap(pid)
         if code is not None:
             return (forced_code if forced_code is not None else code), why
+        stalled_at = output.last_s + limits.stall_s if limits.stall_s is not None else None
+        deadline = asked_s + limits.grace_s if why else stalled_at
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         info = signal.sigwaitinfo(awaited) if left is None else signal.sigtimedwait(awaited, left)
+        if info is None and not why and output.last_s + (limits.stall_s or 0.0) > time.monotonic():
+            continue  # it has said something meanwhile
         if info is not None and info.si_signo == signal.SIGCHLD:
             continue
-        if info is not None and info.si_signo == _PARENT_GONE and os.getppid() == parent:
+        # The parent's end is one reason to stop, and none to shorten the grace period of another.
+        if info is not None and info.si_signo == _PARENT_GONE and (why or os.getppid() == parent):
+            continue
+        if info is not None and why and time.monotonic() < asked_s + _ONE_REQUEST_S:
             continue
         if why:
             # Asked a second time, or the grace period is over.
             _kill_descendants()
             return (forced_code if forced_code is not None else 128 + signal.SIGKILL), f"{why}, killed"
         if info is None:
-            why, forced_code = f"ended after its time limit of {limits.timeout_s:g} s", TIMEOUT_CODE
+            why, forced_code = f"ended after {limits.stall_s:g} s without a line of output", STALLED_CODE
         elif info.si_signo == _PARENT_GONE:
             why = "ended because the process that started it is gone"
         else:
             why = f"ended by {signal.Signals(info.si_signo).name}"
         # Only the program is asked; it knows in which order its own children are to end.
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + limits.grace_s
+        asked_s = time.monotonic()
 
 
 def _reap(pid: int) -> int | None:
@@ -165,69 +180,6 @@ def _kill_descendants() -> int:
             return len(killed)
 
 
-class _Output:
-    """Copies the program's output to ours and to the log, and keeps its last lines."""
-
-    def __init__(self, log: Path | None, quiet: bool) -> None:
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-        self._log: IO[bytes] | None = log.open("ab", buffering=0) if log is not None else None
-        self._quiet = quiet
-        self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-        self._tail_is_complete = False
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-
-    def pump(self, source: IO[bytes], target: IO[bytes]) -> None:
-        thread = threading.Thread(target=self._copy, args=(source, target), daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
-    def close(self) -> None:
-        """Wait until everything was copied: no writer is left, so the pipes end."""
-        for thread in self._threads:
-            thread.join()
-
-    def say(self, line: str) -> None:
-        self._write(f"{line}\n".encode(), sys.stderr.buffer)
-
-    def say_failure(self, headline: str) -> None:
-        """The headline and the program's last lines, again, because other output may have come after them."""
-        self.say(f"supervisor: {headline}")
-        for line in self._tail:
-            self.say(line)
-
-    def _copy(self, source: IO[bytes], target: IO[bytes]) -> None:
-        unfinished = b""
-        # As it comes, not line by line: a progress bar redraws one line for minutes.
-        while data := os.read(source.fileno(), 1 << 16):
-            self._write(data, target)
-            *lines, unfinished = (unfinished + data).split(b"\n")
-            self._keep(lines)
-        self._keep([unfinished])
-
-    def _keep(self, lines: Sequence[bytes]) -> None:
-        with self._lock:
-            for line in lines:
-                text = line.decode(errors="replace")
-                self._tail_is_complete = self._tail_is_complete or _TORCHRUN_REPORT.match(text) is not None
-                if not self._tail_is_complete and text.strip():
-                    self._tail.append(text.rsplit("\r", 1)[-1])
-
-    def _write(self, data: bytes, target: IO[bytes]) -> None:
-        with self._lock:
-            if self._log is not None:
-                self._log.write(data)
-            if self._quiet:
-                return
-            try:
-                target.write(data)
-                target.flush()
-            except BrokenPipeError:
-                # Whoever read along has gone; the program and its log go on.
-                self._quiet = True
-
-
 def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
@@ -239,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and supervise the program behind ``--``."""
     parser = argparse.ArgumentParser(prog="python -m training_jobs.supervisor", description=__doc__)
     parser.add_argument("--log", type=Path, help="file to which all output is appended")
-    parser.add_argument("--timeout", type=float, help="seconds after which the program is ended")
+    parser.add_argument("--stall", type=float, help="seconds without output after which the program is ended")
     parser.add_argument("--grace", type=float, default=15.0, help="seconds from SIGTERM to SIGKILL")
     parser.add_argument("--quiet", action="store_true", help="write the program's output to the log only")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="-- and the program with its arguments")
@@ -247,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not program:
         parser.error("no program given behind --")
-    return supervise(program, Limits(options.grace, options.timeout), options.log, options.quiet)
+    return supervise(program, Limits(options.grace, options.stall), options.log, options.quiet)
 
 
 if __name__ == "__main__":

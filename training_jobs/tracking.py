@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from training_jobs.jobs import Tracking
+from training_jobs.stopping import TerminatedError
 from training_jobs.tracking_store import Experiment, connect, ensure_experiment
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ _BATCH = 1000  # MLflow's limit of metrics per log_batch
 _PARAM_BATCH = 100  # MLflow's limit of params per log_batch
 _END_STATE = Literal["FINISHED", "FAILED", "KILLED"]
 _log = logging.getLogger(__name__)
-
-
-class _TerminatedError(SystemExit):
-    """SIGTERM, turned into an exception so that the run is ended before the process goes."""
 
 
 class TrackedRun:
@@ -144,7 +141,7 @@ def tracked_run(
             yield run
             run.flush()
         end = "FINISHED"
-    except (KeyboardInterrupt, _TerminatedError):
+    except (KeyboardInterrupt, TerminatedError):
         end = "KILLED"
         raise
     finally:
@@ -195,7 +192,7 @@ def _sigterm_raises() -> Iterator[None]:
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise _TerminatedError(128 + number)
+        raise TerminatedError
 
     signal.signal(signal.SIGTERM, terminate)
     try:

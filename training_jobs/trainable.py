@@ -25,17 +25,24 @@ def set_trainable(model: nn.Module, expected: set[str]) -> None:
         parameter.requires_grad_(name in expected)
 
 
-def check_trainable(model: nn.Module, expected: set[str]) -> int:
-    """Number of trainable values.
+def check_trainable(model: nn.Module, updated: Iterable[nn.Parameter], expected: set[str]) -> int:
+    """Number of values that are trained.
+
+    Args:
+        model: whose parameters have the names.
+        updated: the parameters in the optimizer's groups.
+        expected: names of those that should be there.
 
     Raises:
-        TrainableError: if the parameters that require a gradient are not exactly the expected ones.
+        TrainableError: if the parameters that get a gradient and are updated are not exactly the expected ones.
     """
-    actual = {
-        name: parameter.numel() for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
-    if surplus := sorted(set(actual) - expected):
+    in_optimizer = {id(parameter) for parameter in updated}
+    named = dict(model.named_parameters())
+    actual = {name for name, parameter in named.items() if id(parameter) in in_optimizer}
+    if surplus := sorted(actual - expected):
         raise TrainableError(f"trained, but the spec does not say so: {surplus}")
-    if missing := sorted(expected - set(actual)):
-        raise TrainableError(f"to be trained by the spec, but frozen or absent: {missing}")
-    return sum(actual.values())
+    if missing := sorted(expected - actual):
+        raise TrainableError(f"to be trained by the spec, but not in the optimizer: {missing}")
+    if frozen := sorted(name for name in actual if not named[name].requires_grad):
+        raise TrainableError(f"to be trained by the spec, but frozen: {frozen}")
+    return sum(named[name].numel() for name in actual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from stage_runs import make_base, make_packs
 
 from models import (
     MctpConfig,
@@ -75,6 +77,35 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     )
     prepare_store(tracking)
     return tracking
+
+
+@pytest.fixture(scope="session")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a small stage starts from."""
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def packs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What it is trained on."""
+    return make_packs(tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture
+def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the only rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

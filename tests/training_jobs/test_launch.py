@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from training_jobs import launch
+from training_jobs.profile import ProgramLimits
 
 JOB, LOG = Path("job.json"), Path("log.txt")
 
 
 def test_a_program_runs_under_the_supervisor() -> None:
-    command = launch.program_command("pack", JOB, LOG, timeout_s=60)
+    limits = ProgramLimits(grace_s=30, stall_s=1800)
+    command = launch.program_command("pack", JOB, LOG, limits)
     assert command[:3] == [sys.executable, "-m", "training_jobs.supervisor"]
     options, program = command[3 : command.index("--")], command[command.index("--") + 1 :]
-    assert options == ["--log", "log.txt", "--timeout", "60"]
+    assert options == ["--log", "log.txt", "--grace", "30", "--stall", "1800"]
     assert program == [sys.executable, "-m", "training_jobs.pack", "job.json"]
 
 
@@ -47,5 +49,7 @@ def test_finding_a_command_imports_no_torch() -> None:
     """Assets import these modules, and the code location must load in seconds."""
     modules = "training_jobs.launch, training_jobs.jobs, training_jobs.profile, training_jobs"
     code = f"import sys, {modules}; print([m for m in ('torch', 'transformers', 'deepspeed') if m in sys.modules])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     assert answer.stdout == "[]\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from models import MctpConfig, MctpForCausalLM, mctp_parameter_names
 from training_jobs.optimizer import learning_rate_factor, parameter_groups, set_learning_rate
@@ -34,6 +35,11 @@ def prepared(stage: Stage) -> tuple[MctpForCausalLM, StageSpec, set[str]]:
     return model, spec, expected
 
 
+def in_optimizer(model: MctpForCausalLM, spec: StageSpec) -> list[nn.Parameter]:
+    groups = parameter_groups(model.named_parameters(), set(mctp_parameter_names(model)), spec)
+    return [parameter for group in groups for parameter in group["params"]]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_trains_exactly_what_its_spec_says(stage: Stage) -> None:
     model, _, expected = prepared(stage)
@@ -46,20 +52,24 @@ def test_each_stage_trains_exactly_what_its_spec_says(stage: Stage) -> None:
         layers = tuple(f"model.layers.{2 + index}." for index in range(modules))
         assert all(name.startswith(("mtp_", *layers)) for name in trained)
         assert not {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"} & trained
-    assert check_trainable(model, expected) == sum(
+    updated = in_optimizer(model, load_stage(stage, "tiny"))
+    assert check_trainable(model, updated, expected) == sum(
         parameter.numel() for name, parameter in model.named_parameters() if name in trained
     )
 
 
-def test_a_parameter_too_many_or_too_few_is_named() -> None:
-    model, _, expected = prepared("single_mctp")
-    model.lm_head.weight.requires_grad_(True)
+def test_a_parameter_too_many_or_too_few_in_the_optimizer_is_named() -> None:
+    model, spec, expected = prepared("single_mctp")
+    updated = in_optimizer(model, spec)
     with pytest.raises(TrainableError, match=r"spec does not say so.*lm_head\.weight"):
-        check_trainable(model, expected)
-    model.lm_head.weight.requires_grad_(False)
-    model.mtp_projs[0].weight.requires_grad_(False)
-    with pytest.raises(TrainableError, match=r"frozen or absent.*mtp_projs.0.weight"):
-        check_trainable(model, expected)
+        check_trainable(model, [*updated, model.lm_head.weight], expected)
+    projection = model.mtp_projs[0].weight
+    without = [parameter for parameter in updated if parameter is not projection]
+    with pytest.raises(TrainableError, match=r"not in the optimizer.*mtp_projs.0.weight"):
+        check_trainable(model, without, expected)
+    projection.requires_grad_(False)
+    with pytest.raises(TrainableError, match=r"but frozen.*mtp_projs.0.weight"):
+        check_trainable(model, updated, expected)
 
 
 def test_sft_gives_the_modules_their_own_rate_and_vectors_no_decay() -> None:

@@ -13,8 +13,8 @@ from training_jobs import encode_prompt
 from training_jobs.benchmark import position_in_ratio
 from training_jobs.profile import Profile, load_profile
 from training_jobs.run_check import (
-    LONGEST_SHORTEST_PROMPT,
     MODULES_TO_DECODE,
+    SHORTEST_PROMPT,
     check_run,
     tokens_to_first_chunk,
 )
@@ -57,9 +57,17 @@ def test_7b_passes_with_the_published_models_positions_and_not_with_fewer(
 @pytest.mark.parametrize(
     ("stage", "changes", "said"),
     [
-        ("sft", {"mctp_modules": 3}, "sft: mctp_modules 3 is less than the 10 of multi_mctp.*the 10 MCTP steps"),
+        (
+            "sft",
+            {"mctp_modules": 3},
+            "sft: mctp_modules 3 is less than the 10 of multi_mctp.*the 10 MCTP steps",
+        ),
         ("single_mctp", {"sequence_length": 4096}, "single_mctp: sequence_length 4096 .* 2048 positions"),
-        ("multi_mctp", {"mixture": "speech"}, r"multi_mctp: mixture 'speech' is not one of \['pretraining', 'sft'\]"),
+        (
+            "multi_mctp",
+            {"mixture": "speech"},
+            r"multi_mctp: mixture 'speech' is not one of \['pretraining', 'sft'\]",
+        ),
         ("sft", {"ratio": (96, 10)}, r"new_tokens 96 is less than the 105 after which ratio \[96, 10\]"),
     ],
 )
@@ -72,7 +80,10 @@ def test_a_stage_that_does_not_fit_is_named(stage: Stage, changes: dict[str, Any
     ("changes", "said"),
     [
         ({"benchmark": {"prompt_tokens": 21}}, "benchmark.prompt_tokens 21 is less than the 22"),
-        ({"benchmark": {"new_tokens": 9}}, r"benchmark.new_tokens 9 is less than the 10 after which ratio \[1, 10,"),
+        (
+            {"benchmark": {"new_tokens": 9}},
+            r"benchmark.new_tokens 9 is less than the 10 after which ratio \[1, 10,",
+        ),
         ({"benchmark": {"new_tokens": 2017}}, "prompt_tokens 32 and new_tokens 2017 .* 2048 positions"),
         ({"evaluation": {"max_new_tokens": 2048}}, "evaluation.max_new_tokens 2048 leaves no room"),
     ],
@@ -87,6 +98,6 @@ def test_the_limits_are_those_of_the_programs() -> None:
     assert max(steps for schedule in SCHEDULES.values() for steps in schedule[1::2]) == MODULES_TO_DECODE
     tokenizer = extend_text_tokenizer(make_byte_tokenizer(), 8)
     prompt = encode_prompt([{"role": "user", "content": "<|audio|>"}], [[0]], tokenizer)
-    assert len(prompt) == LONGEST_SHORTEST_PROMPT
+    assert len(prompt) == SHORTEST_PROMPT
     for ratio in ([1, 10, 4, 10], [3, 5], [40, 12]):
         assert tokens_to_first_chunk(ratio) == position_in_ratio(ratio) + 1

@@ -81,8 +81,14 @@ def written_stage(folder: Path, **changes: object) -> Path:
         ({"ratio": [1, 2]}, "audio count of at least 3"),
         ({"processes": 0}, r"processes.*greater than or equal to 1.*got 0"),
         ({"seed": -1}, r"seed: .*greater than or equal to 0.*got -1"),
-        ({"starts_from": "sft"}, r"starts from sft; it may start from one of \['base_model', .*'multi_mctp'\]"),
-        ({"profiles": {"7b": {"starts_from": "base_model"}}}, r"profiles.7b: \['starts_from'\] must be the same"),
+        (
+            {"starts_from": "sft"},
+            r"starts from sft; it may start from one of \['base_model', .*'multi_mctp'\]",
+        ),
+        (
+            {"profiles": {"7b": {"starts_from": "base_model"}}},
+            r"profiles.7b: \['starts_from'\] must be the same",
+        ),
         ({"stage": "multi_mctp", "starts_from": "base_model"}, "the file's name says 'sft'"),
     ],
 )

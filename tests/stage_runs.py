@@ -1,0 +1,122 @@
+"""A stage small enough to train in a second, what it starts from, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from training_jobs import base_model
+from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
+from training_jobs.packing import Sample, fill_row, pack_best_fit
+from training_jobs.plan import ARRAYS, write_plan
+from training_jobs.profile import BaseModelSettings, TinyBackbone
+from training_jobs.reporting import Reporter
+from training_jobs.spec import StageSpec, load_stage
+
+LENGTH, CODES = 64, 8
+SIZES = TinyBackbone(
+    hidden_size=16,
+    intermediate_size=32,
+    layers=2,
+    attention_heads=2,
+    key_value_heads=1,
+    max_position_embeddings=128,
+)
+SPEC = load_stage("sft", "tiny").model_copy(
+    update={
+        "mctp_modules": 2,
+        "steps": 12,
+        "sequence_length": LENGTH,
+        "checkpoints": 4,
+        "learning_rate": 1e-2,
+    }
+)
+
+
+def make_base(output: Path) -> Path:
+    """The model that a stage starts from; returns its directory."""
+    job = BaseModelJob(settings=BaseModelSettings(make=SIZES), audio_codes=CODES, seed=1, output_dir=output)
+    base_model.run(job, Reporter(lambda line: None))
+    return output / "model"
+
+
+def make_packs(directory: Path) -> Path:
+    """Sixteen rows of short counting samples, packed by the project's own functions."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(60):
+        start, size = int(rng.integers(0, 200)), int(rng.integers(8, 24))
+        ids = (start + np.arange(size, dtype=np.int32)) % 250
+        samples.append(Sample(f"c/{number}", ("c", "text"), ids, ids.copy()))
+    rows = pack_best_fit([len(sample) for sample in samples], [0] * len(samples), LENGTH, rng)
+    packed = [fill_row([samples[index] for index in row], LENGTH, 0) for row in rows]
+    for name, arrays in zip(
+        ARRAYS,
+        zip(*((row.input_ids_T, row.labels_T, row.position_ids_T) for row in packed), strict=True),
+        strict=True,
+    ):
+        np.save(directory / f"{name}.npy", np.stack(arrays))
+    plan = {
+        "rows": [[samples[index].name for index in row] for row in rows],
+        "row_tokens": [row.tokens for row in packed],
+        "tokens": sum(row.tokens for row in packed),
+        "data_digest": "d",
+        "seed": 0,
+        "sequence_length": LENGTH,
+    }
+    write_plan(directory, plan)
+    return directory
+
+
+@dataclass
+class Lines:
+    """Log lines, and what to do at one of them."""
+
+    at: Callable[[str], None] = lambda line: None
+    lines: list[str] = field(default_factory=list)
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+        self.at(line)
+
+
+def make_job(
+    output: Path, start: Path, packs: Path, store: Tracking, spec: StageSpec = SPEC, start_digest: str = "s"
+) -> TrainJob:
+    return TrainJob(
+        spec=spec,
+        start_dir=start,
+        start_digest=start_digest,
+        packs_dir=packs,
+        output_dir=output,
+        tracking=store,
+    )
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return load_file(output / "model" / "model.safetensors")
+
+
+def losses(output: Path) -> list[float]:
+    return [record["loss"] for record in json.loads((output / "history.json").read_text())["steps"]]
+
+
+def result(output: Path) -> dict[str, Any]:
+    value = read_result(output)
+    assert value is not None
+    return value
+
+
+def assert_same_outcome(one: Path, two: Path) -> None:
+    """To the last bit: on CPUs the same sums are made in the same order."""
+    assert losses(one) == losses(two)
+    first, second = weights(one), weights(two)
+    assert first.keys() == second.keys()
+    assert not [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]

@@ -1,0 +1,92 @@
+"""One optimizer step of a stage: forward and backward over its micro batches, and the update."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from training_jobs.batches import Batch, PackedRows
+from training_jobs.distributed import World
+from training_jobs.history import StepRecord
+from training_jobs.loss_means import LossSums, losses_of
+from training_jobs.optimizer import set_learning_rate
+from training_jobs.spec import StageSpec
+from training_jobs.stopping import StopRequest
+from validation.errors import UserError
+
+_NAMED = 20  # samples that a message names
+
+
+class DivergedError(UserError):
+    """A loss or gradient that is not a number; names the step and the samples."""
+
+
+def forward(engine: Any, batch: Batch, world: World) -> Any:
+    """The model's output for a batch."""
+    return engine(
+        input_ids=batch.input_ids_BT.to(world.device),
+        labels=batch.labels_BT.to(world.device),
+        position_ids=batch.position_ids_BT.to(world.device),
+    )
+
+
+def take_step(
+    engine: Any, rows: PackedRows, world: World, spec: StageSpec, step: int, stop: StopRequest
+) -> tuple[StepRecord, bool]:
+    """Step number ``step``, and whether any rank was asked to stop: all ranks must stop at the same one.
+
+    Raises:
+        DivergedError: on every rank, before the update, if the loss or the gradient is not finite on any.
+    """
+    started = time.monotonic()
+    learning_rate = set_learning_rate(engine.optimizer.param_groups, step, spec)
+    batches = [rows.batch(step, world.rank, micro) for micro in range(spec.gradient_accumulation)]
+    sums, diverged = LossSums(), []
+    for batch in batches[:-1]:
+        diverged += _pass(engine, batch, world, sums)
+        engine.step()
+    diverged += _pass(engine, batches[-1], world, sums)
+    # One message for everything that the ranks have to agree on.
+    tokens = sum(batch.tokens for batch in batches)
+    *measured, all_tokens, failing, stopping = world.mean(
+        [*sums.to_list(), float(tokens), float(len(diverged)), float(stop.is_set)]
+    )
+    if failing:
+        raise DivergedError(_said(spec, step, "loss is not finite", _names(rows, diverged, world)))
+    engine.step()
+    grad_norm = float(engine.get_global_grad_norm())
+    if not math.isfinite(grad_norm):
+        # DeepSpeed has seen it first, and has left the update out.
+        raise DivergedError(_said(spec, step, "gradient is not finite", _names(rows, batches, world)))
+    record = StepRecord(
+        step=step,
+        **asdict(sums.means(measured)),
+        learning_rate=learning_rate,
+        grad_norm=grad_norm,
+        tokens=round(all_tokens * world.size),
+        seconds=time.monotonic() - started,
+    )
+    return record, stopping > 0
+
+
+def _pass(engine: Any, batch: Batch, world: World, sums: LossSums) -> list[Batch]:
+    """Forward and backward; the batch again if its loss is not finite."""
+    output = forward(engine, batch, world)
+    engine.backward(output.loss)
+    losses = losses_of(output)
+    sums.add(losses, batch)
+    return [] if all(math.isfinite(value) for value in losses.to_list()) else [batch]
+
+
+def _names(rows: PackedRows, batches: Sequence[Batch], world: World) -> list[str]:
+    """The samples of some batches of every rank; called on all ranks."""
+    own = rows.sample_names(tuple(row for batch in batches for row in batch.rows))
+    return [name for names in world.all_values(own) for name in names]
+
+
+def _said(spec: StageSpec, step: int, what: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{spec.stage}: {what} at step {step}, in rows with the samples {', '.join(names[:_NAMED])}{more}"
