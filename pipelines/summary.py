@@ -134,7 +134,7 @@ def latency_table(result: dict[str, Any]) -> Table:
     """Decode modes."""
     hardware = result["hardware"]
     device = hardware.get("gpu") or hardware.get("cpu")
-    prompt = f"Latency (prompt of {result['prompt_tokens']} tokens, {device})"
+    prompt = escape(f"Latency (prompt of {result['prompt_tokens']} tokens, {device})")
     table = _table(
         prompt,
         ["mode"],
