@@ -14,9 +14,17 @@ def test_real_spanish_is_read(make, read):
 
 def test_every_kind_of_bad_line_has_its_own_reason(lay, read):
     audio = "dev/audio/7/8"
-    lines = b"\xef\xbb\xbf7_8_1\tuno\r\n7_8_2\t\n7_8_3 dos\n7_8_4\ta\tb\nx\ty\n\xff\tz\n\tno id\n\n7_8_9\tgone\n../../7/8_9_9\tx\n"
+    lines = (
+        b"\xef\xbb\xbf7_8_1\tuno\r\n7_8_2\t\n7_8_3 dos\n7_8_4\ta\tb\nx\ty\n\xff\tz\n\tno id\n\n"
+        b"7_8_9\tgone\n../../7/8_9_9\tx\n"
+    )
     root = lay(
-        {"dev/transcripts.txt": lines, f"{audio}/7_8_1.flac": b"", f"{audio}/7_8_2.opus": b"", f"{audio}/7_8_8.flac": b""}
+        {
+            "dev/transcripts.txt": lines,
+            f"{audio}/7_8_1.flac": b"",
+            f"{audio}/7_8_2.opus": b"",
+            f"{audio}/7_8_8.flac": b"",
+        }
     )
     found = read("mls", root)
     assert found.texts == {"7_8_1": "uno", "7_8_2": "", "7_8_9": "gone"}

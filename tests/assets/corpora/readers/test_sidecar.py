@@ -44,7 +44,9 @@ def test_lines_are_joined_and_files_without_a_partner_reported(lay, read):
     }
 
 
-@pytest.mark.parametrize("options", [{"suffix": "txt"}, {"suffix": ".wav"}, {"pattern": "("}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "options", [{"suffix": "txt"}, {"suffix": ".wav"}, {"pattern": "("}, {"colour": "red"}]
+)
 def test_options_that_cannot_be_meant_are_refused(make, tmp_path, options):
     with pytest.raises(ValidationError):
         make.entry("sidecar", tmp_path, options=options)

@@ -1,0 +1,82 @@
+"""Reader ``aishell3``: ``<split>/content.txt`` (or ``label_train-set.txt``) and ``<split>/wav/<speaker>/<id>.wav``.
+
+A line of ``content.txt`` is ``<file><tab><character> <pinyin> <character> <pinyin> …``, one of
+``label_train-set.txt`` is ``<id>|<pinyin>|<text>`` with ``%`` and ``$`` where phrases end. The characters are the
+text. Lines that begin with ``#`` are no rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from posixpath import basename, dirname, join
+from typing import Literal
+
+from assets.corpora.options import ReaderOptions
+from assets.corpora.root import CorpusRoot
+from assets.corpora.rows import RowError, UnnamedAudio, cells_of, rows_of_lines
+from assets.corpora.utterance import Row, Utterance
+
+_ID = re.compile(r"(?P<speaker>SSB\d{4})\d{4}")
+_HANZI = re.compile(r"[\u3400-\u9fff]")
+_PHRASE_END = re.compile(r"[%$]")
+_LISTS = {"content": "content.txt", "label": "label_train-set.txt"}
+
+
+class Aishell3Options(ReaderOptions):
+    """Which list is read.
+
+    Attributes:
+        text: ``content`` (both splits) or ``label`` (the training split only).
+    """
+
+    text: Literal["content", "label"] = "content"
+
+    def wanted(self) -> str:
+        """The lists."""
+        return f"<split>/{_LISTS[self.text]} and <split>/wav"
+
+    def field_names(self) -> frozenset[str]:
+        """``subset``: ``train`` or ``test``."""
+        return frozenset({"subset"})
+
+
+def read_aishell3(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
+    """Rows in the order of the lists, then audio that none of them names."""
+    assert isinstance(options, Aishell3Options)
+    unnamed = UnnamedAudio(root)
+    read = _content if options.text == "content" else _label
+    wanted = _LISTS[options.text]
+    for name in (name for name in root.files if basename(name) == wanted):
+        folder = dirname(name)
+
+        def make(line: str, source: str, folder: str = folder) -> Utterance:
+            return _row(folder, source, *read(line))
+
+        yield from map(unnamed.without, rows_of_lines(root, name, make, comment="#"))
+    yield from unnamed.rows(f"no line of a {wanted}")
+
+
+def _content(line: str) -> tuple[str, str]:
+    file, interleaved = cells_of(line, "\t", ("file", "characters and pinyin"))
+    utterance_id = file.removesuffix(".wav")
+    parts = interleaved.split()
+    if len(parts) % 2 or any(_HANZI.search(pinyin) for pinyin in parts[1::2]):
+        detail = f"characters and pinyin do not take turns in {interleaved[:80]!r}"
+        raise RowError("malformed_row", detail, utterance_id=utterance_id)
+    return utterance_id, "".join(parts[::2])
+
+
+def _label(line: str) -> tuple[str, str]:
+    utterance_id, _, text = cells_of(line, "|", ("id", "pinyin", "text"))
+    return utterance_id, _PHRASE_END.sub("", text)
+
+
+def _row(folder: str, source: str, utterance_id: str, text: str) -> Utterance:
+    match = _ID.fullmatch(utterance_id)
+    if match is None:
+        detail = f"id {utterance_id!r} has another form than SSB00050001"
+        raise RowError("unmatched_name", detail, utterance_id=utterance_id)
+    speaker = match["speaker"]
+    audio = join(folder, "wav", speaker, f"{utterance_id}.wav")
+    return Utterance(utterance_id, source, audio, text, speaker, fields={"subset": basename(folder)})

@@ -1,0 +1,57 @@
+"""Reader ``mls``: ``<split>/transcripts.txt`` with ``<id><tab><text>``, ``<split>/audio/<speaker>/<book>/<id>.flac``.
+
+The audio is FLAC or Opus. Multilingual LibriSpeech is published per language, which its files do not state: the
+entry's language is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from posixpath import basename, dirname, join
+
+from assets.corpora.options import ReaderOptions
+from assets.corpora.root import CorpusRoot
+from assets.corpora.rows import RowError, UnnamedAudio, audio_at, cells_of, rows_of_lines
+from assets.corpora.utterance import Row, Utterance
+
+_TRANSCRIPTS = "transcripts.txt"
+_ID_PARTS = 3  # speaker, book, number
+
+
+class MlsOptions(ReaderOptions):
+    """None: the layout says everything."""
+
+    def wanted(self) -> str:
+        """The layout."""
+        return f"<split>/{_TRANSCRIPTS} and <split>/audio"
+
+    def field_names(self) -> frozenset[str]:
+        """``subset`` (``train``, ``dev`` or ``test``) and ``book``."""
+        return frozenset({"subset", "book"})
+
+
+def read_mls(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
+    """Rows in the order of the transcript files, then audio that none of them names."""
+    unnamed = UnnamedAudio(root)
+    for name in (name for name in root.files if basename(name) == _TRANSCRIPTS):
+        folder = dirname(name)
+
+        def make(line: str, source: str, folder: str = folder) -> Utterance:
+            return _row(root, folder, line, source)
+
+        yield from map(unnamed.without, rows_of_lines(root, name, make))
+    yield from unnamed.rows(f"no line of a {_TRANSCRIPTS}")
+
+
+def _row(root: CorpusRoot, folder: str, line: str, source: str) -> Utterance:
+    utterance_id, text = cells_of(line, "\t", ("id", "text"))
+    parts = utterance_id.split("_")
+    if len(parts) != _ID_PARTS or not all(part.isalnum() for part in parts):
+        detail = f"id {utterance_id!r} has another form than speaker_book_number"
+        raise RowError("unmatched_name", detail, utterance_id=utterance_id)
+    speaker, book, _ = parts
+    stem = join(folder, "audio", speaker, book, utterance_id)
+    # Where there is no audio, the layout's own name is reported as missing.
+    audio = audio_at(root, stem) or f"{stem}.flac"
+    fields = {"subset": basename(folder), "book": book}
+    return Utterance(utterance_id, source, audio, text, speaker, fields=fields)

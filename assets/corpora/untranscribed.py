@@ -1,0 +1,49 @@
+"""Reader ``untranscribed``: every audio file below the root is a row without a text.
+
+The id is the file's path below the root, extension included, since two files may differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from posixpath import splitext
+from typing import Literal
+
+from assets.corpora.options import ReaderOptions
+from assets.corpora.path_pattern import PathPatternOptions
+from assets.corpora.root import CorpusRoot
+from assets.corpora.rows import RowError
+from assets.corpora.utterance import Row, Utterance
+
+
+class UntranscribedOptions(PathPatternOptions):
+    """What the recordings are for.
+
+    Attributes:
+        purpose: ``tokenizer``: audio that a tokenizer is trained from; ``transcription``: speech that waits for its
+            text. It has no default: speech without a text is more often a mistake than meant.
+    """
+
+    purpose: Literal["tokenizer", "transcription"]
+
+    def wanted(self) -> str:
+        """Audio."""
+        return "audio files"
+
+    def field_names(self) -> frozenset[str]:
+        """The groups of the pattern, and ``purpose``."""
+        return super().field_names() | {"purpose"}
+
+
+def read_untranscribed(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
+    """One row per audio file, in the order of their paths."""
+    assert isinstance(options, UntranscribedOptions)
+    for name in root.audio_files():
+        try:
+            found = options.path_fields(splitext(name)[0])
+        except RowError as error:
+            yield error.at(name)
+            continue
+        speaker, language = found.get("speaker") or "unknown", found.get("language") or None
+        fields = {**found, "purpose": options.purpose}
+        yield Utterance(name, name, name, "", speaker, language, fields=fields)

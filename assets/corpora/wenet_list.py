@@ -1,0 +1,69 @@
+"""Reader ``wenet_list``: WeNet's ``data.list``, JSON lines with ``key``, ``wav`` and ``txt``.
+
+A line may have ``speaker`` and ``lang`` besides. One with ``start`` or ``end`` is a part of a longer file and is
+refused; shards are another layout. WeNet's pair of ``wav.scp`` and ``text`` is read by ``kaldi``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assets.corpora.options import ReaderOptions
+from assets.corpora.root import CorpusRoot
+from assets.corpora.rows import (
+    InRoot,
+    ListOptions,
+    RowError,
+    UnnamedAudio,
+    json_object,
+    rows_of_lines,
+    string_of,
+)
+from assets.corpora.utterance import Row, Utterance
+
+
+class WenetListOptions(ListOptions):
+    """Which list is read.
+
+    Attributes:
+        file: The list; its paths are relative to the root, or absolute below it.
+    """
+
+    file: InRoot = "data.list"
+
+    def wanted(self) -> str:
+        """The list's lines."""
+        return f"JSON lines in {self.file}"
+
+    def required_files(self) -> tuple[str, ...]:
+        """The list."""
+        return (self.file,)
+
+
+def read_wenet_list(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
+    """Rows in the order of the list, then audio that it does not name."""
+    assert isinstance(options, WenetListOptions)
+    unnamed = UnnamedAudio(root, options.unlisted == "report")
+
+    def make(line: str, source: str) -> Utterance:
+        return _row(line, source, options.strip_prefix)
+
+    yield from map(unnamed.without, rows_of_lines(root, options.file, make))
+    yield from unnamed.rows(f"no line of {options.file}")
+
+
+def _row(line: str, source: str, strip_prefix: str) -> Utterance:
+    value = json_object(line)
+    utterance_id = string_of(value, "key")
+    if not utterance_id:
+        raise RowError("malformed_row", "key is empty")
+    try:
+        if part := sorted({"start", "end"} & set(value)):
+            raise RowError("malformed_row", f"{part} make it a part of a file; allowed are whole files")
+        audio = string_of(value, "wav").removeprefix(strip_prefix)
+        text = string_of(value, "txt")
+        speaker = string_of(value, "speaker") if "speaker" in value else ""
+        language = string_of(value, "lang") if "lang" in value else ""
+    except RowError as error:
+        raise RowError("malformed_row", str(error), utterance_id=utterance_id) from error
+    return Utterance(utterance_id, source, audio, text, speaker or "unknown", language or None)
