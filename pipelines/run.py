@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster import DagsterEventType
+from dagster._core.errors import DagsterExecutionInterruptedError  # not exported at the root
 from rich.console import Console
 
 from assets.corpora import load_corpora
@@ -118,10 +120,15 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
+            if error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__:
+                return f"it was interrupted in step {event.step_key}"
             cause = event.step_failure_data.user_failure_data
             text = (cause.description if cause else None) or (error.message if error else "")
             while error is not None and not cause and error.cause is not None:
                 error = error.cause
                 text = error.message
             return f"step {event.step_key}: {text.strip()}"
-    return "the run failed outside its steps; see its page in the Dagster UI"
+    # Outside the steps: interrupted, or a resource that could not be made.
+    words = [event.message for event in result.all_events if event.event_type == DagsterEventType.RUN_FAILURE]
+    assert words and words[-1] is not None
+    return words[-1]
