@@ -9,7 +9,7 @@ from assets.workspace import ONE_RUN, Workspace
 from training_jobs.gate import load_thresholds
 from training_jobs.jobs import RESULT_FILE, RegisterJob, Tracking, read_result
 from training_jobs.launch import program_command
-from training_jobs.registry import is_registered
+from training_jobs.registered import is_registered
 
 RECIPE = 2
 _ASSET = "registered_model"

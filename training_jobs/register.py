@@ -19,16 +19,8 @@ from typing import TYPE_CHECKING, Any
 from training_jobs.gate import Figures, GateDecision, decide, load_thresholds
 from training_jobs.jobs import RegisterJob, read_result, write_result
 from training_jobs.program import program_main
-from training_jobs.registry import (
-    CANDIDATE,
-    CHAMPION,
-    DIGEST_TAG,
-    WEIGHTS_TAG,
-    create_version,
-    model_id_of,
-    version_at,
-    version_with,
-)
+from training_jobs.registered import CANDIDATE, CHAMPION, DIGEST_TAG, version_at, version_with
+from training_jobs.registry import WEIGHTS_TAG, create_version, model_id_of
 from training_jobs.reporting import Reporter
 from training_jobs.tracking import tracked_run
 from training_jobs.tracking_store import REGISTERED_MODEL

@@ -1,4 +1,4 @@
-"""Versions of the registered model in MLflow: found by what they serve, made, and described."""
+"""Versions of the registered model in MLflow: made, and described."""
 
 from __future__ import annotations
 
@@ -8,53 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training_jobs.jobs import Tracking
-from training_jobs.tracking_store import REGISTERED_MODEL, connect, quiet_mlflow
+from training_jobs.tracking_store import REGISTERED_MODEL, quiet_mlflow
 from training_jobs.weights import COPY_LIMIT_BYTES, PARTS, directory_bytes, reference_to
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CANDIDATE, CHAMPION = "candidate", "champion"
-DIGEST_TAG = "model_digest"
 WEIGHTS_TAG = "weights"
 
 _MODELS_URI = "models:/"
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "soundfile", "torch", "transformers")
 _PYFUNC = Path(__file__).with_name("speech_pyfunc.py")
-
-
-def version_with(client: MlflowClient, digest: str) -> ModelVersion | None:
-    """The version that serves the model with this digest, if there is one."""
-    found = client.search_model_versions(f"name='{REGISTERED_MODEL}' and tags.{DIGEST_TAG}='{digest}'")
-    return max(found, key=lambda version: int(version.version), default=None)
-
-
-def is_registered(tracking: Tracking, version: str, digest: str) -> bool:
-    """Whether the registry still has this version, of the model with this digest."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = connect(tracking).get_model_version(REGISTERED_MODEL, version)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-    return found.tags.get(DIGEST_TAG) == digest
-
-
-def version_at(client: MlflowClient, alias: str) -> ModelVersion | None:
-    """The version behind an alias, if there is one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(REGISTERED_MODEL, alias)
-    except MlflowException as error:
-        # SQL stores say of an alias that is not set that the parameter is invalid.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
 
 
 def model_id_of(version: ModelVersion) -> str:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from training_jobs.jobs import RegisterJob, Tracking, write_result
 from training_jobs.register import RegistrationError, register
-from training_jobs.registry import is_registered
+from training_jobs.registered import is_registered
 from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
 from training_jobs.weights import WeightsError
