@@ -1,7 +1,8 @@
 """Program ``pack``: one mixture of training rows to packed sequences.
 
 Output: ``input_ids.npy``, ``labels.npy``, ``position_ids.npy`` (int32, rows x sequence length) and ``plan.json``:
-which row holds which samples, tokens per row and per source, and every sample that is too long for a row, by name.
+which row holds which samples, tokens per row, every sample that is too long for a row, by name, and for each source how
+many of its training rows were drawn and how many were not: the mixture is drawn here, once, for the whole stage.
 The same data, seed and length give the same plan.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from models.errors import ModelError
 from training_jobs.jobs import PackJob, write_result
 from training_jobs.packing import Sample, draw, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, PLAN_FILE, write_plan
@@ -54,7 +56,8 @@ def run(job: PackJob, report: Reporter) -> None:
     """
     started = time.monotonic()
     lake = Lake(job.lake)
-    rows = _training_rows(lake, job.corpora, job.mixture)
+    every_row = _training_rows(lake, job.corpora)
+    rows = _wanted(every_row, job.corpora, job.mixture)
     tokens = _tokens_by_digest(lake, job.corpora, job.tokenizer_digest)
     tokenizer, padding_id = _load_tokenizer(job.model_dir)
     samples = list(_encode(rows, tokens, job, tokenizer))
@@ -75,6 +78,7 @@ def run(job: PackJob, report: Reporter) -> None:
     members = [[drawn[index] for index in row] for row in packed]
     _write_arrays(job.output_dir, members, job.sequence_length, padding_id)
     plan = _plan(job, rows, tokens, members, too_long)
+    plan["sources"] = _sources(every_row, samples, members, job.sequence_length)
     write_plan(job.output_dir, plan)
     summary = {key: value for key, value in plan.items() if key not in ("rows", "row_tokens", "too_long")}
     seconds = round(time.monotonic() - started, 2)
@@ -83,6 +87,7 @@ def run(job: PackJob, report: Reporter) -> None:
         summary
         | {
             "too_long_samples": len(too_long),
+            "rows_not_drawn": sum(counts["not_drawn"] for counts in plan["sources"].values()),
             "sources_markdown": _sources_markdown(plan["sources"]),
             "too_long_markdown": _too_long_markdown(too_long, job.sequence_length),
             "seconds": seconds,
@@ -94,13 +99,17 @@ def run(job: PackJob, report: Reporter) -> None:
     )
 
 
-def _training_rows(lake: Lake, corpora: Sequence[str], mixture: Sequence[MixtureItem]) -> pl.DataFrame:
-    """Rows of the training split that the mixture may take, in an order that does not depend on the files'."""
+def _training_rows(lake: Lake, corpora: Sequence[str]) -> pl.DataFrame:
+    """Rows of the training split, in an order that does not depend on the files'."""
+    frames = [lake.read_table("training_rows", corpus) for corpus in corpora]
+    return pl.concat(frames).filter(pl.col("split") == "train").sort("corpus", "row_id")
+
+
+def _wanted(rows: pl.DataFrame, corpora: Sequence[str], mixture: Sequence[MixtureItem]) -> pl.DataFrame:
+    """The rows that the mixture may take."""
     unknown = sorted({item.corpus for item in mixture if item.corpus is not None} - set(corpora))
     if unknown:
         raise ConfigurationError(f"the mixture names the corpora {unknown}; there are {sorted(corpora)}")
-    frames = [lake.read_table("training_rows", corpus) for corpus in corpora]
-    rows = pl.concat(frames).filter(pl.col("split") == "train").sort("corpus", "row_id")
     wanted = [_source_of(row["corpus"], row["task"], mixture) for row in rows.iter_rows(named=True)]
     return rows.filter(pl.Series([item is not None for item in wanted], dtype=pl.Boolean))
 
@@ -136,7 +145,7 @@ def _encode(
         audio = [tokens[digest] for digest in row["audio_digests"]]
         try:
             input_ids, labels = encode_row(json.loads(row["messages"]), audio, tokenizer, job.ratio)
-        except RowError as error:
+        except (RowError, ModelError) as error:
             raise RowError(f"row {name} ({row['jsonl_path']}, line {row['line']}): {error}") from error
         source = (row["corpus"], row["task"])
         yield Sample(name, source, np.asarray(input_ids, dtype=np.int32), np.asarray(labels, dtype=np.int32))
@@ -192,11 +201,6 @@ def _plan(
     members: Sequence[Sequence[Sample]],
     too_long: dict[str, int],
 ) -> dict[str, Any]:
-    sources: dict[str, dict[str, int]] = {}
-    for sample in (sample for row in members for sample in row):
-        counts = sources.setdefault("/".join(sample.source), {"samples": 0, "tokens": 0})
-        counts["samples"] += 1
-        counts["tokens"] += len(sample)
     row_tokens = [sum(len(sample) for sample in row) for row in members]
     total, capacity = sum(row_tokens), len(members) * job.sequence_length
     content = rows.select("corpus", "row_id", "task", "messages", "audio_digests").to_dicts()
@@ -209,21 +213,52 @@ def _plan(
         "sequence_length": job.sequence_length,
         "ratio": list(job.ratio),
         "packed_rows": len(members),
-        "samples": sum(counts["samples"] for counts in sources.values()),
+        "samples": sum(len(row) for row in members),
         "tokens": total,
         "padding_tokens": capacity - total,
         "padding_share": round(1 - total / capacity, 4),
-        "sources": sources,
         "rows": [[sample.name for sample in row] for row in members],
         "row_tokens": row_tokens,
         "too_long": too_long,
     }
 
 
+def _sources(
+    rows: pl.DataFrame, samples: Sequence[Sample], members: Sequence[Sequence[Sample]], sequence_length: int
+) -> dict[str, dict[str, int]]:
+    """For each source its training rows: too long, drawn (each once), not drawn; and the samples and tokens packed."""
+    sources = {
+        f"{corpus}/{task}": {
+            "rows": count,
+            "too_long": 0,
+            "drawn": 0,
+            "not_drawn": 0,
+            "samples": 0,
+            "tokens": 0,
+        }
+        for corpus, task, count in rows.group_by("corpus", "task").len().sort("corpus", "task").iter_rows()
+    }
+    for sample in samples:
+        sources["/".join(sample.source)]["too_long"] += len(sample) > sequence_length
+    drawn: set[str] = set()
+    for sample in (sample for row in members for sample in row):
+        counts = sources["/".join(sample.source)]
+        counts["samples"] += 1
+        counts["tokens"] += len(sample)
+        counts["drawn"] += sample.name not in drawn
+        drawn.add(sample.name)
+    for counts in sources.values():
+        counts["not_drawn"] = counts["rows"] - counts["too_long"] - counts["drawn"]
+    return sources
+
+
 def _sources_markdown(sources: dict[str, dict[str, int]]) -> str:
-    lines = ["| corpus/task | samples | tokens |", "|---|---:|---:|"]
+    columns = ("rows", "too_long", "drawn", "not_drawn", "samples", "tokens")
+    lines = [f"| corpus/task | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
+    lines += [f"|---{'|---:' * len(columns)}|"]
     lines += [
-        f"| {name} | {counts['samples']:,} | {counts['tokens']:,} |" for name, counts in sources.items()
+        f"| {name} | {' | '.join(f'{counts[column]:,}' for column in columns)} |"
+        for name, counts in sources.items()
     ]
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ class Sample:
 
 
 def draw(count: int, ratio: float, rng: np.random.Generator) -> list[int]:
-    """Indices of a source's samples for one pass at ``ratio``: 2.5 is all of them twice and a random half.
+    """Indices of a source's samples at ``ratio``, once for a whole stage: 2.5 is all of them twice and a random half.
 
     The part drawn at random is rounded to whole samples; of a source that is not empty at least one is taken.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from process_trees import StartProcess, end_tree
 from stage_runs import make_base, make_packs
 
 from models import (
@@ -106,6 +108,22 @@ def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in ranks.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def start_process() -> Iterator[StartProcess]:
+    """Starts commands whose processes do not outlive the test, however it ends."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(command: list[str], **options: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(command, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        end_tree(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from models import extend_text_tokenizer, make_byte_tokenizer
 from training_jobs.batches import PackedRows
-from training_jobs.jobs import PackJob, read_result
+from training_jobs.jobs import PackJob, read_result, write_job
 from training_jobs.pack import PackError, run
 from training_jobs.plan import ARRAYS, read_plan
 from training_jobs.profile import MixtureItem
@@ -178,7 +180,35 @@ def test_a_mixture_repeats_and_draws_and_an_entry_for_a_corpus_wins(tmp_path: Pa
     job = pack_job(tmp_path, model_dir, corpora=["c", "d"], mixture=mixture)
     run(job, Messages().report)
     sources = read_plan(job.output_dir)["sources"]
-    assert {name: counts["samples"] for name, counts in sources.items()} == {"c/asr": 5, "d/asr": 20}
+    assert {name: counts["samples"] for name, counts in sources.items()} == {
+        "c/asr": 5,
+        "c/text": 0,
+        "d/asr": 20,
+    }
+
+
+def test_rows_that_are_not_drawn_are_counted_in_plan_and_result(tmp_path: Path, model_dir: Path) -> None:
+    """Half of a source is never seen, and one whose task the mixture does not name neither: both are to be read."""
+    rows = [training_row(number) for number in range(9)]
+    write_lake(tmp_path / "lake", [*rows, training_row(9, text="nine " * 100), training_row(0, "text")])
+    job = pack_job(tmp_path, model_dir, mixture=[MixtureItem(task="asr", ratio=1 / 3)])
+    run(job, Messages().report)
+    sources = read_plan(job.output_dir)["sources"]
+    of_asr = {"rows": 10, "too_long": 1, "drawn": 3, "not_drawn": 6, "samples": 3}
+    assert {name: sources["c/asr"][name] for name in of_asr} == of_asr
+    assert sources["c/text"]["not_drawn"] == 1
+    result = read_result(job.output_dir)
+    assert result is not None
+    assert result["rows_not_drawn"] == 7
+    assert "| c/asr | 10 | 1 | 3 | 6 | 3 |" in result["sources_markdown"]
+
+
+def test_a_row_seen_twice_is_drawn_once(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(number) for number in range(4)])
+    job = pack_job(tmp_path, model_dir, mixture=[MixtureItem(task="asr", ratio=2.0)])
+    run(job, Messages().report)
+    counts = read_plan(job.output_dir)["sources"]["c/asr"]
+    assert (counts["samples"], counts["drawn"], counts["not_drawn"]) == (8, 4, 0)
 
 
 def test_audio_without_tokens_is_an_error_that_names_utterance_and_tokenizer(
@@ -194,6 +224,29 @@ def test_a_row_that_cannot_be_encoded_is_named_with_its_line(tmp_path: Path, mod
     write_lake(tmp_path / "lake", [row])
     with pytest.raises(RowError, match=r"row c/asr-0 \(train.jsonl, line 1\).*'robot'"):
         run(pack_job(tmp_path, model_dir), Messages().report)
+
+
+def test_a_row_that_cannot_be_interleaved_is_named(tmp_path: Path, model_dir: Path) -> None:
+    messages = [{"role": "user", "content": "say it"}, {"role": "assistant", "content": "nine\n<|audio|>"}]
+    write_lake(tmp_path / "lake", [training_row(0) | {"messages": json.dumps(messages)}])
+    with pytest.raises(RowError, match=r"row c/asr-0 \(train.jsonl, line 1\): ratio \[1, 2\] must be pairs"):
+        run(pack_job(tmp_path, model_dir, ratio=(1, 2)), Messages().report)
+
+
+def test_a_users_fault_ends_the_real_program_in_one_line(tmp_path: Path, model_dir: Path) -> None:
+    """Started as a program its module is __main__, and the error's class another than the one that tests import."""
+    write_lake(tmp_path / "lake", [training_row(0, split="test")])
+    job = write_job(pack_job(tmp_path, model_dir), tmp_path / "job.json")
+    answer = subprocess.run(
+        [sys.executable, "-m", "training_jobs.pack", str(job)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert "PackError: nothing to pack" in answer.stderr.splitlines()[-1]
 
 
 def test_nothing_to_pack_is_an_error(tmp_path: Path, model_dir: Path) -> None:

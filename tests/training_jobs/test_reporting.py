@@ -28,6 +28,7 @@ def run_python(code: str, *arguments: str, **environment: str) -> subprocess.Com
         text=True,
         check=False,
         env=os.environ | environment,
+        timeout=120,
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from process_trees import StartProcess
+from pydantic import ValidationError
 
 from training_jobs.jobs import Tracking
 from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.tracking_store import EXPERIMENTS, connect
+from validation.strict import explain
 
 _PREPARE = """
 import sys
@@ -91,6 +93,30 @@ def test_an_unfinished_run_with_the_same_key_and_settings_is_continued(tracking:
     assert not work(5, fails=False).resumed  # finished work is not reopened
 
 
+@pytest.mark.parametrize(
+    ("uri", "instead"),
+    [
+        ("https://ann:geheim@mlflow.example.org", "$MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD"),
+        ("https://geheim@mlflow.example.org", "$MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD"),
+        ("postgresql://ann:geheim@db.example.org/mlflow", "the database driver's own configuration"),
+    ],
+)
+def test_a_uri_with_a_secret_is_refused_without_repeating_it(uri: str, instead: str) -> None:
+    """It would be written to every job file."""
+    with pytest.raises(ValidationError) as caught:
+        Tracking(uri=uri, artifact_root="artifacts", tags={})
+    said = str(caught.value)
+    assert instead in said
+    assert "geheim" not in said and "geheim" not in explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///home/mlflow.db", "http://127.0.0.1:5000", "postgresql://ann@db.example.org/mlflow"]
+)
+def test_a_uri_without_a_secret_is_taken(uri: str) -> None:
+    assert Tracking(uri=uri, artifact_root="artifacts", tags={}).uri == uri
+
+
 def test_a_deleted_experiment_comes_back(tracking: Tracking) -> None:
     client = connect(tracking)
     experiment = client.get_experiment_by_name("voxline/latency")
@@ -102,17 +128,16 @@ def test_a_deleted_experiment_comes_back(tracking: Tracking) -> None:
 
 
 def test_a_terminated_process_leaves_its_run_killed_and_the_next_one_continues_it(
-    tracking: Tracking, tmp_path: Path
+    tracking: Tracking, tmp_path: Path, start_process: StartProcess
 ) -> None:
     told = tmp_path / "tracking.json"
     told.write_text(tracking.model_dump_json())
-    with subprocess.Popen(
-        [sys.executable, "-c", _WAIT_IN_A_RUN, str(told)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        run_id = process.stdout.readline().strip()
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(120) == 143
+    command = [sys.executable, "-c", _WAIT_IN_A_RUN, str(told)]
+    process = start_process(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 143
     stored = connect(tracking).get_run(run_id)
     assert stored.info.status == "KILLED"
     assert stored.data.metrics == {"loss": 4.0}
@@ -121,13 +146,15 @@ def test_a_terminated_process_leaves_its_run_killed_and_the_next_one_continues_i
 
 
 @pytest.mark.slow
-def test_processes_that_make_the_store_at_the_same_time_agree(tmp_path: Path) -> None:
+def test_processes_that_make_the_store_at_the_same_time_agree(
+    tmp_path: Path, start_process: StartProcess
+) -> None:
     tracking = Tracking(
         uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", artifact_root=str(tmp_path / "artifacts"), tags={}
     )
     told = tmp_path / "tracking.json"
     told.write_text(tracking.model_dump_json())
-    processes = [subprocess.Popen([sys.executable, "-c", _PREPARE, str(told)]) for _ in range(3)]
+    processes = [start_process([sys.executable, "-c", _PREPARE, str(told)]) for _ in range(3)]
     assert [process.wait(300) for process in processes] == [0, 0, 0]
     names = [experiment.name for experiment in connect(tracking).search_experiments()]
     assert sorted(names) == sorted([*EXPERIMENTS, "Default"])
