@@ -18,6 +18,7 @@ from assets.corpora.rows import RowError, UnnamedAudio, cells_of, rows_of_lines
 from assets.corpora.utterance import Row, Utterance
 
 _ID = re.compile(r"(?P<speaker>SSB\d{4})\d{4}")
+_ID_END = re.compile(r"[|\s]")
 _HANZI = re.compile(r"[\u3400-\u9fff]")
 _PHRASE_END = re.compile(r"[%$]")
 _LISTS = {"content": "content.txt", "label": "label_train-set.txt"}
@@ -51,32 +52,32 @@ def read_aishell3(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         folder = dirname(name)
 
         def make(line: str, source: str, folder: str = folder) -> Utterance:
-            return _row(folder, source, *read(line))
+            utterance_id, speaker = _who(line)
+            audio = join(folder, "wav", speaker, f"{utterance_id}.wav")
+            unnamed.name(audio)
+            fields = {"subset": basename(folder)}
+            return Utterance(utterance_id, source, audio, read(line), speaker, fields=fields)
 
-        yield from map(unnamed.without, rows_of_lines(root, name, make, comment="#"))
+        yield from rows_of_lines(root, name, make, comment="#")
     yield from unnamed.rows(f"no line of a {wanted}")
 
 
-def _content(line: str) -> tuple[str, str]:
+def _who(line: str) -> tuple[str, str]:
+    utterance_id = _ID_END.split(line, maxsplit=1)[0].removesuffix(".wav")
+    match = _ID.fullmatch(utterance_id)
+    if match is None:
+        raise RowError("unmatched_name", f"id {utterance_id!r:.80} has another form than SSB00050001")
+    return utterance_id, match["speaker"]
+
+
+def _content(line: str) -> str:
     file, interleaved = cells_of(line, "\t", ("file", "characters and pinyin"))
-    utterance_id = file.removesuffix(".wav")
     parts = interleaved.split()
     if len(parts) % 2 or any(_HANZI.search(pinyin) for pinyin in parts[1::2]):
         detail = f"characters and pinyin do not take turns in {interleaved[:80]!r}"
-        raise RowError("malformed_row", detail, utterance_id=utterance_id)
-    return utterance_id, "".join(parts[::2])
+        raise RowError("malformed_row", detail, utterance_id=file.removesuffix(".wav"))
+    return "".join(parts[::2])
 
 
-def _label(line: str) -> tuple[str, str]:
-    utterance_id, _, text = cells_of(line, "|", ("id", "pinyin", "text"))
-    return utterance_id, _PHRASE_END.sub("", text)
-
-
-def _row(folder: str, source: str, utterance_id: str, text: str) -> Utterance:
-    match = _ID.fullmatch(utterance_id)
-    if match is None:
-        detail = f"id {utterance_id!r} has another form than SSB00050001"
-        raise RowError("unmatched_name", detail, utterance_id=utterance_id)
-    speaker = match["speaker"]
-    audio = join(folder, "wav", speaker, f"{utterance_id}.wav")
-    return Utterance(utterance_id, source, audio, text, speaker, fields={"subset": basename(folder)})
+def _label(line: str) -> str:
+    return _PHRASE_END.sub("", cells_of(line, "|", ("id", "pinyin", "text"))[2])

@@ -42,7 +42,7 @@ def read_emilia(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     for name in root.files:
         suffix = splitext(name)[1]
         if suffix == ".json":
-            yield unnamed.without(_beside(root, name))
+            yield _beside(root, name, unnamed)
         elif suffix == ".jsonl":
             folder = dirname(name)
 
@@ -54,11 +54,14 @@ def read_emilia(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     yield from unnamed.rows("no JSON")
 
 
-def _beside(root: CorpusRoot, name: str) -> Row:
+def _beside(root: CorpusRoot, name: str, unnamed: UnnamedAudio) -> Row:
     stem = splitext(name)[0]
+    audio = audio_at(root, stem)
+    if audio is not None:
+        unnamed.name(audio)
     try:
         value = json_object(" ".join(text_lines(root, name)))
-        return _row(value, name, audio_at(root, stem) or _named(value, dirname(name)))
+        return unnamed.without(_row(value, name, audio or _named(value, dirname(name))))
     except RowError as error:
         return error.at(name, stem)
 

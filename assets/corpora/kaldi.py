@@ -67,6 +67,7 @@ def read_kaldi(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
             utterance_id, named = key_and_value(line)
             said = texts.take(utterance_id)
             audio = _audio(named, utterance_id, options.strip_prefix)
+            unnamed.name(audio)
             if said is None:
                 detail = f"{source}: {text} has no line for {utterance_id!r}"
                 return SourceProblem(utterance_id, source, "no_transcript", detail)
@@ -77,7 +78,7 @@ def read_kaldi(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
             language = language_of.get(utterance_id) or None
             return Utterance(utterance_id, source, audio, said, speaker, language)
 
-        yield from map(unnamed.without, rows_of_lines(root, scp, make))
+        yield from rows_of_lines(root, scp, make)
         for utterance_id, source in texts.left():
             detail = f"{source}: {scp} has no line for {utterance_id!r}"
             yield SourceProblem(utterance_id, source, "missing_audio", detail)

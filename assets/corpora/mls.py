@@ -37,14 +37,14 @@ def read_mls(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         folder = dirname(name)
 
         def make(line: str, source: str, folder: str = folder) -> Utterance:
-            return _row(root, folder, line, source)
+            return _row(root, folder, line, source, unnamed)
 
-        yield from map(unnamed.without, rows_of_lines(root, name, make))
+        yield from rows_of_lines(root, name, make)
     yield from unnamed.rows(f"no line of a {_TRANSCRIPTS}")
 
 
-def _row(root: CorpusRoot, folder: str, line: str, source: str) -> Utterance:
-    utterance_id, text = cells_of(line, "\t", ("id", "text"))
+def _row(root: CorpusRoot, folder: str, line: str, source: str, unnamed: UnnamedAudio) -> Utterance:
+    utterance_id = line.partition("\t")[0].partition(" ")[0]
     parts = utterance_id.split("_")
     if len(parts) != _ID_PARTS or not all(part.isalnum() for part in parts):
         detail = f"id {utterance_id!r} has another form than speaker_book_number"
@@ -53,5 +53,7 @@ def _row(root: CorpusRoot, folder: str, line: str, source: str) -> Utterance:
     stem = join(folder, "audio", speaker, book, utterance_id)
     # Where there is no audio, the layout's own name is reported as missing.
     audio = audio_at(root, stem) or f"{stem}.flac"
+    unnamed.name(audio)
+    _, text = cells_of(line, "\t", ("id", "text"))
     fields = {"subset": basename(folder), "book": book}
     return Utterance(utterance_id, source, audio, text, speaker, fields=fields)

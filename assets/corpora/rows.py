@@ -84,11 +84,12 @@ def rows_of_lines(
         yield fault
         return
     for number, line in root.lines(name):
-        if not line.strip() or (comment is not None and line.startswith(comment.encode())):
+        if comment is not None and line.startswith(comment.encode()):
             continue
         source = f"{name}:{number}"
         try:
-            row = make(decoded(line), source)
+            text = decoded(line)
+            row = make(text, source) if text.strip() else None
         except RowError as error:
             row = error.at(source)
         if row is not None:
@@ -246,12 +247,16 @@ class UnnamedAudio:
 
     def without(self, row: Row) -> Row:
         """The row itself; its audio is named now."""
-        if self._left and isinstance(row, Utterance) and row.audio is not None:
-            if row.audio in self._root.files:
-                self._left.discard(row.audio)
-            else:
-                self._discard_resolved(row.audio)
+        if isinstance(row, Utterance) and row.audio is not None:
+            self.name(row.audio)
         return row
+
+    def name(self, audio: str) -> None:
+        """A row names this file, whatever else is wrong with the row."""
+        if audio in self._root.files:
+            self._left.discard(audio)
+        elif self._left:
+            self._discard_resolved(audio)
 
     def rows(self, where: str) -> Iterator[SourceProblem]:
         """A row without a transcript for each file left, in the order of the listing.

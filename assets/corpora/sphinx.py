@@ -48,11 +48,13 @@ def read_sphinx(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     lists = {name.rsplit(".", 1)[0] for name in root.files if name.endswith((_FILEIDS, _TRANSCRIPTION))}
     for name in sorted(lists):
         with KeyedLines() as texts:
-            yield from map(unnamed.without, _list(root, name, texts, options))
+            yield from _list(root, name, texts, options, unnamed)
     yield from unnamed.rows(f"no line of a *{_FILEIDS}")
 
 
-def _list(root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions) -> Iterator[Row]:
+def _list(
+    root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions, unnamed: UnnamedAudio
+) -> Iterator[Row]:
     fileids, transcription = name + _FILEIDS, name + _TRANSCRIPTION
     folder = dirname(name) if options.audio_folder is None else options.audio_folder
 
@@ -64,6 +66,10 @@ def _list(root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions
 
     def make(line: str, source: str) -> Utterance:
         fileid = line.strip()
+        stem = join(folder, fileid)
+        # Where there is no audio, the usual name is reported as missing.
+        audio = audio_at(root, stem) or f"{stem}.wav"
+        unnamed.name(audio)
         text = texts.take(fileid)
         if text is None:
             text = texts.take(basename(fileid))
@@ -73,9 +79,6 @@ def _list(root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions
             )
         fields = options.path_fields(fileid)
         speaker, language = fields.get("speaker") or "unknown", fields.get("language") or None
-        stem = join(folder, fileid)
-        # Where there is no audio, the usual name is reported as missing.
-        audio = audio_at(root, stem) or f"{stem}.wav"
         fields["list"] = basename(name)
         return Utterance(fileid, source, audio, text, speaker, language, fields=fields)
 

@@ -46,21 +46,22 @@ def read_wenet_list(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     unnamed = UnnamedAudio(root, options.unlisted == "report")
 
     def make(line: str, source: str) -> Utterance:
-        return _row(line, source, options.strip_prefix)
+        return _row(line, source, options.strip_prefix, unnamed)
 
-    yield from map(unnamed.without, rows_of_lines(root, options.file, make))
+    yield from rows_of_lines(root, options.file, make)
     yield from unnamed.rows(f"no line of {options.file}")
 
 
-def _row(line: str, source: str, strip_prefix: str) -> Utterance:
+def _row(line: str, source: str, strip_prefix: str, unnamed: UnnamedAudio) -> Utterance:
     value = json_object(line)
     utterance_id = string_of(value, "key")
     if not utterance_id:
         raise RowError("malformed_row", "key is empty")
     try:
+        audio = string_of(value, "wav").removeprefix(strip_prefix)
+        unnamed.name(audio)
         if part := sorted({"start", "end"} & set(value)):
             raise RowError("malformed_row", f"{part} make it a part of a file; allowed are whole files")
-        audio = string_of(value, "wav").removeprefix(strip_prefix)
         text = string_of(value, "txt")
         speaker = string_of(value, "speaker") if "speaker" in value else ""
         language = string_of(value, "lang") if "lang" in value else ""

@@ -58,7 +58,13 @@ def test_aishell3_lines_of_another_form_have_reasons(lay, read):
         "# comment\nSSB00050001.wav\t广 guang3 州\nSSB00050002.wav\tguang3 广\nx.wav\t广 guang3\n"
         "SSB00050003.wav 广 guang3\n"
     )
-    root = lay({"test/content.txt": lines, "test/wav/SSB0005/SSB00050009.wav": b""})
+    root = lay(
+        {
+            "test/content.txt": lines,
+            "test/wav/SSB0005/SSB00050001.wav": b"",
+            "test/wav/SSB0005/SSB00050009.wav": b"",
+        }
+    )
     assert read("aishell3", root).reasons == {
         "test/content.txt:2": "malformed_row",
         "test/content.txt:3": "malformed_row",

@@ -44,6 +44,7 @@ def test_bad_json_and_audio_without_any_have_reasons(lay, read):
     root = lay(
         {
             "a.json": "{",
+            "a.mp3": b"",
             "b.json": row("b", text=None),
             "c.json": b"\xff",
             "d.json": '{"id": "d"}',

@@ -44,7 +44,9 @@ def test_commands_and_archives_are_bad_rows_and_are_never_run(lay, read, tmp_pat
     scp = f"a touch {tmp_path}/ran |\nb sox x.wav -t wav - |\nc feats.ark:12\nd -\ne\nf\tf.wav\ng g.wav\nh h.wav\n"
     text = "a one\nb two\nc three\nd four\ne five\nf six\nf again\ng seven\ni nine\n"
     speakers = "a x\nb x\nc x\nd x\ne x\nf x\nh x\n"
-    found = read("kaldi", lay({"wav.scp": scp, "text": text, "utt2spk": speakers}))
+    found = read(
+        "kaldi", lay({"wav.scp": scp, "text": text, "utt2spk": speakers, "g.wav": b"", "h.wav": b""})
+    )
     assert not (tmp_path / "ran").exists()
     assert found.texts == {"f": "six"}
     assert found.reasons == {
@@ -65,7 +67,7 @@ def test_segments_are_refused_by_name(lay, read):
 
 
 def test_lines_in_another_encoding_are_told(lay, read):
-    root = lay({"wav.scp": b"a a.wav\nb \xff.wav\n", "text": b"a \xff\nb x\n"})
+    root = lay({"wav.scp": b"a a.wav\nb \xff.wav\n", "text": b"a \xff\nb x\n\xe3\x80\x80\n"})
     assert read("kaldi", root).reasons == {
         "text:1": "not_utf8",
         "wav.scp:1": "no_transcript",

@@ -23,6 +23,7 @@ def test_every_kind_of_bad_line_has_its_own_reason(lay, read):
             "dev/transcripts.txt": lines,
             f"{audio}/7_8_1.flac": b"",
             f"{audio}/7_8_2.opus": b"",
+            f"{audio}/7_8_4.flac": b"",
             f"{audio}/7_8_8.flac": b"",
         }
     )
@@ -34,7 +35,7 @@ def test_every_kind_of_bad_line_has_its_own_reason(lay, read):
         "dev/transcripts.txt:4": "column_count",
         "dev/transcripts.txt:5": "unmatched_name",
         "dev/transcripts.txt:6": "not_utf8",
-        "dev/transcripts.txt:7": "malformed_row",
+        "dev/transcripts.txt:7": "unmatched_name",
         "dev/transcripts.txt:10": "unmatched_name",
         f"{audio}/7_8_8.flac": "no_transcript",
     }

@@ -19,6 +19,7 @@ def test_lists_of_a_training_folder_are_joined_in_any_order(lay, read):
             "etc/an4_test.transcription": "<s> lost </s> (y)\n",
             "wav/ann/a.sph": b"",
             "wav/ann/b.wav": b"",
+            "wav/ann/c.wav": b"",
             "wav/ann/z.wav": b"",
         }
     )

@@ -32,7 +32,7 @@ def test_lines_that_are_no_whole_utterance_have_reasons(lay, read):
         "[1]",
         "",
     ]
-    found = read("wenet_list", lay({"data.list": "\n".join(lines), "a.wav": b"", "z.wav": b""}))
+    found = read("wenet_list", lay({"data.list": "\n".join(lines), "a.wav": b"", "c.wav": b"", "z.wav": b""}))
     row = found.said["a"]
     assert (row.text, row.speaker, row.language) == ("x", "ann", "zh")
     assert found.reasons == {
