@@ -14,9 +14,10 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from models import extend_model, extend_text_tokenizer, make_byte_tokenizer, save_model
+from models.checkpoints import quiet_transformers
 from training_jobs.jobs import BaseModelJob, write_result
 from training_jobs.profile import TinyBackbone, base_model_directory
-from training_jobs.program import program_main, quiet_transformers
+from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from validation.atomic import replacing_directory
 from validation.digests import digest_directory
@@ -24,8 +25,8 @@ from validation.digests import digest_directory
 
 def main() -> None:
     """``python -m training_jobs.base_model JOB.json``."""
-    quiet_transformers()
-    program_main(BaseModelJob, run)
+    with quiet_transformers():
+        program_main(BaseModelJob, run)
 
 
 def run(job: BaseModelJob, report: Reporter) -> None:

@@ -19,12 +19,13 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from models.checkpoints import quiet_transformers
 from models.errors import ModelError
 from training_jobs.jobs import PackJob, write_result
 from training_jobs.packing import Sample, draw, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, PLAN_FILE, write_plan
 from training_jobs.profile import MixtureItem
-from training_jobs.program import program_main, quiet_transformers
+from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row, vocabulary_of
 from validation.digests import digest_value
@@ -43,8 +44,8 @@ class PackError(UserError):
 
 def main() -> None:
     """``python -m training_jobs.pack JOB.json``."""
-    quiet_transformers()
-    program_main(PackJob, run)
+    with quiet_transformers():
+        program_main(PackJob, run)
 
 
 def run(job: PackJob, report: Reporter) -> None:

@@ -16,14 +16,6 @@ from validation.errors import UserError
 _log = logging.getLogger(__name__)
 
 
-def quiet_transformers() -> None:
-    """Errors only, and no progress bars: they would stand among a program's own lines, once per rank."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-
-
 def program_main(kind: type[JobT], run: Callable[[JobT, Reporter], None]) -> None:
     """``run`` the job named on the command line; exits 1 where it fails.
 

@@ -18,6 +18,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from models import MctpForCausalLM, extend_model, mctp_parameter_names, save_model
+from models.checkpoints import quiet_transformers
 from models.windowed_attention import WINDOWED
 from training_jobs.batches import PackedRows
 from training_jobs.checkpoints import Checkpoints
@@ -27,7 +28,7 @@ from training_jobs.history import History, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.optimizer import parameter_groups
 from training_jobs.probe import probe_losses
-from training_jobs.program import program_main, quiet_transformers
+from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec
 from training_jobs.step import DivergedError, take_step
@@ -48,8 +49,8 @@ def main() -> None:
     """``torchrun --module training_jobs.train JOB.json``."""
     # When torchrun is killed, no worker trains on.
     die_with_parent(signal.SIGKILL)
-    quiet_transformers()
-    program_main(TrainJob, run)
+    with quiet_transformers():
+        program_main(TrainJob, run)
 
 
 def run(job: TrainJob, report: Reporter) -> None:

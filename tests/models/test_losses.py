@@ -128,7 +128,7 @@ def test_a_frozen_backbone_trains_the_modules_as_the_whole_model_would(
         parameter.requires_grad_(name in names)
     frozen.train()
     if checkpointing:
-        frozen.gradient_checkpointing_enable()
+        frozen.activation_checkpointing_enable()
     ids = torch.randint(0, 64, (1, 20))
     output, reference = frozen(ids, labels=ids), whole(ids, labels=ids)
     assert output.backbone_loss is None
@@ -146,7 +146,7 @@ def test_a_frozen_backbone_trains_the_modules_as_the_whole_model_would(
 
 def test_gradient_checkpointing_leaves_the_gradients_alone(make_model: Any) -> None:
     plain, checkpointed = make_model().train(), make_model().train()
-    checkpointed.gradient_checkpointing_enable()
+    checkpointed.activation_checkpointing_enable()
     ids = torch.randint(0, 64, (1, 20))
     for model in (plain, checkpointed):
         model(ids, labels=ids).loss.backward()
