@@ -6,11 +6,10 @@ import polars as pl
 from assets.data_digests import accepted_audio_digest
 from assets.outputs import Outputs, inputs_digest
 from assets.per_corpus import run_step, totals
-from assets.programs import Pipes, launch
+from assets.programs import Pipes, command_of, launch
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TokenizeJob
-from training_jobs.launch import program_command
 from validation.schemas import TableName
 from validation.steps import StepOutcome
 
@@ -58,9 +57,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                 pipes,
                 directory,
                 job,
-                lambda file, log: program_command(
-                    "tokenize_audio", file, log, quiet=workspace.quiet_programs
-                ),
+                command_of(workspace, "tokenize_audio"),
             )
 
         def outcome(corpus: str) -> StepOutcome:

@@ -4,11 +4,10 @@ import dagster as dg
 
 from assets.final_model import FINAL_STAGE, final_model
 from assets.outputs import inputs_digest
-from assets.programs import Pipes, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import EvaluateJob
-from training_jobs.launch import program_command
 
 RECIPE = 2
 
@@ -41,7 +40,7 @@ def build() -> dg.AssetsDefinition:
                 settings=settings.model_dump(),
                 ratio=list(final.spec.ratio),
             ),
-            lambda job, log: program_command("evaluate", job, log, quiet=workspace.quiet_programs),
+            command_of(workspace, "evaluate"),
             lambda directory: EvaluateJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

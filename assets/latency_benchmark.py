@@ -4,11 +4,10 @@ import dagster as dg
 
 from assets.final_model import FINAL_STAGE, final_model
 from assets.outputs import inputs_digest
-from assets.programs import Pipes, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BenchmarkJob
-from training_jobs.launch import program_command
 
 RECIPE = 1
 
@@ -36,7 +35,7 @@ def build() -> dg.AssetsDefinition:
             inputs_digest(
                 RECIPE, model=final.output.inputs, rows=final.held_out, settings=settings.model_dump()
             ),
-            lambda job, log: program_command("benchmark", job, log, quiet=workspace.quiet_programs),
+            command_of(workspace, "benchmark"),
             lambda directory: BenchmarkJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

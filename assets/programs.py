@@ -16,8 +16,16 @@ from training_jobs.launch import program_command
 from training_jobs.program_output import last_words
 from validation.strict import Strict
 
+_SUPERVISOR_ENDS_S = 30.0  # what the supervisor takes to kill and to count what is left
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
 MakeCommand = Callable[[Path, Path], list[str]]  # from the job's file and the log's file to the command
+
+
+def pipes_client(workspace: Workspace) -> dg.PipesSubprocessClient:
+    """A client that, when its step is cancelled, waits for as long as its program may take to end well."""
+    return dg.PipesSubprocessClient(
+        termination_timeout_seconds=workspace.profile.limits.grace_s + _SUPERVISOR_ENDS_S
+    )
 
 
 def command_of(workspace: Workspace, program: str) -> MakeCommand:

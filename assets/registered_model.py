@@ -4,11 +4,10 @@ import dagster as dg
 
 from assets.final_model import FINAL_STAGE, final_model
 from assets.outputs import Outputs, inputs_digest
-from assets.programs import Pipes, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.gate import load_thresholds
 from training_jobs.jobs import RESULT_FILE, RegisterJob, Tracking, read_result
-from training_jobs.launch import program_command
 from training_jobs.registered import is_registered
 
 RECIPE = 2
@@ -48,7 +47,7 @@ def build() -> dg.AssetsDefinition:
             pipes,
             final.outputs,
             inputs,
-            lambda job, log: program_command("register", job, log, quiet=workspace.quiet_programs),
+            command_of(workspace, "register"),
             lambda directory: RegisterJob(
                 model_dir=final.model_dir,
                 tokenizer_dir=final.tokenizer_dir,

@@ -6,10 +6,9 @@ import dagster as dg
 
 from assets.data_digests import training_audio_digest
 from assets.outputs import Output, Outputs, inputs_digest
-from assets.programs import Pipes, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import FitTokenizerJob, read_result
-from training_jobs.launch import program_command
 
 RECIPE = 2  # raised with the features in models.tokenizers.mel_kmeans: a tokenizer of other ones is refused
 
@@ -41,7 +40,7 @@ def build() -> dg.AssetsDefinition:
             pipes,
             Outputs(workspace.training_dir),
             inputs_digest(RECIPE, settings=settings.model_dump(), audio=audio),
-            lambda job, log: program_command("fit_tokenizer", job, log, quiet=workspace.quiet_programs),
+            command_of(workspace, "fit_tokenizer"),
             lambda directory: FitTokenizerJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,

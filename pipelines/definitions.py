@@ -20,6 +20,7 @@ import assets.stage_packs
 import assets.stages
 import assets.training_jsonl
 from assets.corpora import CorporaFile, load_corpora
+from assets.programs import pipes_client
 from assets.workspace import Workspace
 from pipelines.jobs import build_jobs
 from pipelines.schedules import build_nightly
@@ -60,6 +61,12 @@ def build_definitions(home: Path, settings: Settings, quiet_programs: bool = Fal
         load_corpora(Path(settings.corpora), check_roots=False) if settings.corpora else None
     )
     names = [entry.name for entry in corpora.corpora] if corpora else []
+    workspace = Workspace(
+        home=str(home),
+        corpora_file=settings.corpora,
+        profile_name=settings.profile,
+        quiet_programs=quiet_programs,
+    )
     return dg.Definitions(
         assets=build_assets(names),
         jobs=build_jobs(names),
@@ -67,13 +74,8 @@ def build_definitions(home: Path, settings: Settings, quiet_programs: bool = Fal
         sensors=[build_new_raw_data(corpora)],
         executor=dg.in_process_executor,
         resources={
-            "workspace": Workspace(
-                home=str(home),
-                corpora_file=settings.corpora,
-                profile_name=settings.profile,
-                quiet_programs=quiet_programs,
-            ),
-            "pipes": dg.PipesSubprocessClient(),
+            "workspace": workspace,
+            "pipes": pipes_client(workspace),
         },
     )
 

@@ -16,7 +16,7 @@ CPU_PROCESSES = 2  # ranks where there is no GPU: enough that every collective i
 
 
 def program_command(
-    program: str, job_file: Path, log: Path, limits: ProgramLimits | None = None, quiet: bool = False
+    program: str, job_file: Path, log: Path, limits: ProgramLimits, quiet: bool = False
 ) -> list[str]:
     """The supervised command of a program that runs as one process, such as ``pack`` or ``evaluate``.
 
@@ -33,8 +33,8 @@ def program_command(
 def train_command(
     job_file: Path,
     log: Path,
-    processes: Literal["auto"] | int = "auto",
-    limits: ProgramLimits | None = None,
+    processes: Literal["auto"] | int,
+    limits: ProgramLimits,
     quiet: bool = False,
 ) -> list[str]:
     """The supervised command of a training stage: torchrun on this machine, one process per rank."""
@@ -44,11 +44,9 @@ def train_command(
     return supervised([sys.executable, "-m", *torchrun, *worker], log, limits, quiet)
 
 
-def supervised(argv: Sequence[str], log: Path, limits: ProgramLimits | None, quiet: bool) -> list[str]:
+def supervised(argv: Sequence[str], log: Path, limits: ProgramLimits, quiet: bool) -> list[str]:
     """``argv`` under :mod:`training_jobs.supervisor`."""
-    options = ["--log", str(log)]
-    if limits is not None:
-        options += ["--grace", f"{limits.grace_s:g}", "--stall", f"{limits.stall_s:g}"]
+    options = ["--log", str(log), "--grace", f"{limits.grace_s:g}", "--stall", f"{limits.stall_s:g}"]
     if quiet:
         options.append("--quiet")
     return [sys.executable, "-m", "training_jobs.supervisor", *options, "--", *argv]

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.outputs import Outputs
-from assets.programs import Pipes, command_of, materialize_by_program
+from assets.programs import Pipes, command_of, materialize_by_program, pipes_client
 from assets.workspace import Workspace
 from training_jobs.jobs import BaseModelJob
 from training_jobs.launch import supervised
@@ -71,4 +71,5 @@ def test_programs_are_started_with_the_profiles_limits(tmp_path: Path) -> None:
     options = command[: command.index("--")]
     assert options[options.index("--grace") + 1] == f"{workspace.profile.limits.grace_s:g}"
     assert options[options.index("--stall") + 1] == f"{workspace.profile.limits.stall_s:g}"
+    assert pipes_client(workspace).termination_timeout_seconds > workspace.profile.limits.grace_s
     assert command[-2:] == ["training_jobs.pack", str(tmp_path / "job.json")]

@@ -12,8 +12,10 @@ from waiting import until
 
 from training_jobs.jobs import Tracking, read_result, write_job
 from training_jobs.launch import train_command
+from training_jobs.profile import ProgramLimits
 
 DEADLINE_S = 240.0
+LIMITS = ProgramLimits(grace_s=30, stall_s=600)
 
 
 @pytest.mark.slow
@@ -31,7 +33,7 @@ def test_two_ranks_killed_half_way_end_as_if_undisturbed(
 
     def start(output: Path) -> subprocess.Popen[bytes]:
         job = write_job(make_job(output, base_dir, packs_dir, tracking, spec), output / "job.json")
-        return start_process(train_command(job, output / "log.txt", 2, quiet=True))
+        return start_process(train_command(job, output / "log.txt", 2, LIMITS, quiet=True))
 
     undisturbed = start(whole)
     assert undisturbed.wait(DEADLINE_S) == 0, (whole / "log.txt").read_text()
