@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from training_jobs.spec import ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain, read_yaml_mapping
-from validation.tasks import Task
+from validation.tasks import RowTask
 
 
 class TinyBackbone(Strict):
@@ -70,7 +70,7 @@ class MixtureItem(Strict):
     twice and half of them once more. ``plan.json`` counts the rows that were not drawn.
     """
 
-    task: Task
+    task: RowTask
     corpus: str | None = None
     ratio: float = Field(gt=0)
 

@@ -16,7 +16,8 @@ from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
-from validation.tasks import TASKS
+from validation.tasks import ROW_TASKS
+from validation.tasks import RowTask as RowTask
 from validation.tasks import Task as Task
 
 TableName = Literal[
@@ -54,7 +55,7 @@ class RawUtterances(_Contract):
     utterance_id: str = pa.Field(str_length={"min_value": 1})
     source: str = pa.Field(description="where the row stands: file and line, or the audio file")
     split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String) = pa.Field(description="of asr, tts, conversation, text")  # type: ignore[valid-type]
+    tasks: pl.List(pl.String) = pa.Field(description="of asr, tts, conversation, text, audio")  # type: ignore[valid-type]
     speaker: str
     language: str
     text: str
@@ -143,7 +144,7 @@ class TrainingRows(_Contract):
     corpus: str
     row_id: str
     split: str = pa.Field(isin=["train", "test"])
-    task: str = pa.Field(isin=list(TASKS))
+    task: str = pa.Field(isin=list(ROW_TASKS))
     language: str
     speaker: str
     messages: str = pa.Field(description="JSON, as in the JSONL row")

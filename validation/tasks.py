@@ -4,5 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Task = Literal["asr", "tts", "conversation", "text"]
+RowTask = Literal["asr", "tts", "conversation", "text"]
+ROW_TASKS: tuple[RowTask, ...] = get_args(RowTask)
+
+# What an utterance is for: ``audio`` is what a tokenizer is trained from, and becomes no training row.
+Task = Literal[RowTask, "audio"]
 TASKS: tuple[Task, ...] = get_args(Task)

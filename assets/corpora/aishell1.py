@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from posixpath import dirname, join
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import InRoot, RowError, UnnamedAudio, rows_of_lines
+from assets.corpora.rows import InRoot, RowError, rows_of_lines
 from assets.corpora.utterance import Row, Utterance
 
 _ID = re.compile(r"BAC\d{3}(?P<speaker>S\d{4})W\d{4}")
@@ -49,7 +50,7 @@ def read_aishell1(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     folder = join(dirname(dirname(options.transcript)), "wav")
     # The id does not say which split its audio is in: each is asked.
     subsets = sorted({rest.split("/")[0] for rest in _below(root, folder) if "/" in rest})
-    unnamed = UnnamedAudio(root)
+    recordings = Recordings(root)
 
     def make(line: str, source: str) -> Utterance:
         utterance_id, _, text = line.strip().partition(" ")
@@ -63,8 +64,8 @@ def read_aishell1(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         text = text.strip() if options.keep_spaces else _SPACE_BESIDE_HANZI.sub("", text.strip())
         return Utterance(utterance_id, source, audio, text, speaker, fields={"subset": subset})
 
-    yield from map(unnamed.without, rows_of_lines(root, options.transcript, make))
-    yield from unnamed.rows(f"no line of {options.transcript}")
+    yield from map(recordings.without, rows_of_lines(root, options.transcript, make))
+    yield from recordings.rows(f"no line of {options.transcript}")
 
 
 def _below(root: CorpusRoot, folder: str) -> Iterator[str]:

@@ -13,8 +13,9 @@ from posixpath import basename, dirname, join
 from typing import Literal
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import RowError, UnnamedAudio, cells_of, rows_of_lines
+from assets.corpora.rows import RowError, cells_of, rows_of_lines
 from assets.corpora.utterance import Row, Utterance
 
 _ID = re.compile(r"(?P<speaker>SSB\d{4})\d{4}")
@@ -45,7 +46,7 @@ class Aishell3Options(ReaderOptions):
 def read_aishell3(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the lists, then audio that none of them names."""
     assert isinstance(options, Aishell3Options)
-    unnamed = UnnamedAudio(root)
+    recordings = Recordings(root)
     read = _content if options.text == "content" else _label
     wanted = _LISTS[options.text]
     for name in (name for name in root.files if basename(name) == wanted):
@@ -54,12 +55,12 @@ def read_aishell3(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         def make(line: str, source: str, folder: str = folder) -> Utterance:
             utterance_id, speaker = _who(line)
             audio = join(folder, "wav", speaker, f"{utterance_id}.wav")
-            unnamed.name(audio)
+            recordings.name(audio)
             fields = {"subset": basename(folder)}
             return Utterance(utterance_id, source, audio, read(line), speaker, fields=fields)
 
         yield from rows_of_lines(root, name, make, comment="#")
-    yield from unnamed.rows(f"no line of a {wanted}")
+    yield from recordings.rows(f"no line of a {wanted}")
 
 
 def _who(line: str) -> tuple[str, str]:

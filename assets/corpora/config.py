@@ -32,7 +32,8 @@ class CorpusEntry(Strict):
 
     Attributes:
         root: Where the corpus lies: an absolute path or a URL.
-        tasks: What its transcribed utterances are trained for; rows of the reader jsonl say so themselves.
+        tasks: What its transcribed utterances are trained for; rows of jsonl, instructions and untranscribed say so
+            themselves.
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
     """
@@ -65,7 +66,7 @@ class CorpusEntry(Strict):
         wrong = sorted(set(tasks) - {"asr", "tts"})
         if wrong or len(set(tasks)) != len(tasks):
             raise ValueError(
-                "allowed are asr and tts, each once (conversations and text come from reader jsonl)"
+                "allowed are asr and tts, each once (other tasks come from readers whose rows say so)"
             )
         return tasks
 
@@ -80,8 +81,10 @@ class CorpusEntry(Strict):
 
     @model_validator(mode="after")
     def _tasks_are_used(self) -> CorpusEntry:
-        if self.reader == "jsonl" and "tasks" in self.model_fields_set:
-            raise ValueError("tasks: the rows of reader jsonl say themselves what they teach; leave it out")
+        if self.options.sets_tasks() and "tasks" in self.model_fields_set:
+            raise ValueError(
+                f"tasks: the rows of reader {self.reader} say themselves what they are for; leave it out"
+            )
         return self
 
     @model_validator(mode="after")

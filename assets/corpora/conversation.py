@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from validation.errors import UserError
-from validation.schemas import Task
+from validation.schemas import RowTask
 
 AUDIO_MARKER = "<|audio|>"
 ASR_PROMPT = "Convert the speech to text.\n"
@@ -83,7 +83,7 @@ def count_markers(messages: Sequence[Message]) -> int:
     return sum(message["content"].count(AUDIO_MARKER) for message in messages)
 
 
-def task_of(messages: Sequence[Message]) -> Task:
+def task_of(messages: Sequence[Message]) -> RowTask:
     """``asr`` and ``tts`` are the rows that this project writes for them; ``text`` has no audio at all."""
     if not count_markers(messages):
         return "text"

@@ -11,11 +11,10 @@ from posixpath import dirname, join, normpath, splitext
 from typing import Any
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings, audio_at
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import (
     RowError,
-    UnnamedAudio,
-    audio_at,
     json_object,
     rows_of_lines,
     string_of,
@@ -38,11 +37,11 @@ class EmiliaOptions(ReaderOptions):
 
 def read_emilia(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the JSON files, then audio that none of them names."""
-    unnamed = UnnamedAudio(root)
+    recordings = Recordings(root)
     for name in root.files:
         suffix = splitext(name)[1]
         if suffix == ".json":
-            yield _beside(root, name, unnamed)
+            yield _beside(root, name, recordings)
         elif suffix == ".jsonl":
             folder = dirname(name)
 
@@ -50,18 +49,18 @@ def read_emilia(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
                 value = json_object(line)
                 return _row(value, source, _named(value, folder))
 
-            yield from map(unnamed.without, rows_of_lines(root, name, make))
-    yield from unnamed.rows("no JSON")
+            yield from map(recordings.without, rows_of_lines(root, name, make))
+    yield from recordings.rows("no JSON")
 
 
-def _beside(root: CorpusRoot, name: str, unnamed: UnnamedAudio) -> Row:
+def _beside(root: CorpusRoot, name: str, recordings: Recordings) -> Row:
     stem = splitext(name)[0]
     audio = audio_at(root, stem)
     if audio is not None:
-        unnamed.name(audio)
+        recordings.name(audio)
     try:
         value = json_object(" ".join(text_lines(root, name)))
-        return unnamed.without(_row(value, name, audio or _named(value, dirname(name))))
+        return recordings.without(_row(value, name, audio or _named(value, dirname(name))))
     except RowError as error:
         return error.at(name, stem)
 

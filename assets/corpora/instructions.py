@@ -40,6 +40,10 @@ class InstructionsOptions(ReaderOptions):
         """The lines of the files."""
         return f"lines of files {self.files!r}"
 
+    def sets_tasks(self) -> bool:
+        """Each row has messages."""
+        return True
+
     def field_names(self) -> frozenset[str]:
         """``file``: the path below the root; ``form``: ``instruction``, ``messages`` or ``conversations``."""
         return frozenset({"file", "form"})

@@ -23,6 +23,7 @@ from assets.corpora.conversation import (
 )
 from assets.corpora.options import ReaderOptions
 from assets.corpora.root import CorpusRoot
+from assets.corpora.rows import places
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _KEYS = frozenset({"messages", "audios", "id", "speaker", "language"})
@@ -41,6 +42,10 @@ class JsonlOptions(ReaderOptions):
         """The lines of the files."""
         return f"lines of files {self.files!r}"
 
+    def sets_tasks(self) -> bool:
+        """Each row has messages."""
+        return True
+
     def field_names(self) -> frozenset[str]:
         """``file``: the path below the root; ``conversation_id``: the line's id, which all its audio shares."""
         return frozenset({"file", "conversation_id"})
@@ -52,18 +57,15 @@ def read_jsonl(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     for name in root.files:
         if not fnmatchcase(name, options.files):
             continue
-        fault = root.text_fault(name)
-        if fault is not None:
-            yield fault
-            continue
-        for number, line in root.lines(name):
-            if line.strip():
-                yield from _rows(line, name, number)
+        for place in places(root, name):
+            if isinstance(place, SourceProblem):
+                yield place
+            elif place[1].strip():
+                yield from _rows(place[1], name, place[0])
 
 
-def _rows(line: bytes, name: str, number: int) -> Iterator[Row]:
-    source = f"{name}:{number}"
-    row_id = f"{name.removesuffix('.jsonl')}:{number}"
+def _rows(line: bytes, name: str, source: str) -> Iterator[Row]:
+    row_id = f"{name.removesuffix('.jsonl')}{source.removeprefix(name)}"
     try:
         value = json.loads(line.decode("utf-8"))
         # JSON may hold half a character (a lone surrogate), which nothing can be written with.

@@ -14,8 +14,9 @@ from posixpath import join
 
 from assets.corpora.keyed import KeyedLines, key_and_value
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import InRoot, ListOptions, RowError, UnnamedAudio, rows_of_lines
+from assets.corpora.rows import InRoot, ListOptions, RowError, rows_of_lines
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 from validation.errors import ConfigurationError
 
@@ -54,7 +55,7 @@ def read_kaldi(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         raise ConfigurationError(
             f"{root.uri(segments)}: reader kaldi takes whole files; allowed is a directory without segments"
         )
-    unnamed = UnnamedAudio(root, options.unlisted == "report")
+    recordings = Recordings(root, options.unlisted == "report")
     with ExitStack() as stack:
         texts, speaker_of, language_of = (stack.enter_context(KeyedLines()) for _ in range(3))
         yield from texts.load(root, text)
@@ -67,7 +68,7 @@ def read_kaldi(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
             utterance_id, named = key_and_value(line)
             said = texts.take(utterance_id)
             audio = _audio(named, utterance_id, options.strip_prefix)
-            unnamed.name(audio)
+            recordings.name(audio)
             if said is None:
                 detail = f"{source}: {text} has no line for {utterance_id!r}"
                 return SourceProblem(utterance_id, source, "no_transcript", detail)
@@ -82,7 +83,7 @@ def read_kaldi(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         for utterance_id, source in texts.left():
             detail = f"{source}: {scp} has no line for {utterance_id!r}"
             yield SourceProblem(utterance_id, source, "missing_audio", detail)
-    yield from unnamed.rows(f"no line of {scp}")
+    yield from recordings.rows(f"no line of {scp}")
 
 
 def _audio(named: str, utterance_id: str, strip_prefix: str) -> str:

@@ -7,15 +7,15 @@ without a transcript; one that differs from another in its extension only repeat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from posixpath import basename, dirname, join
 
 from assets.corpora.options import ReaderOptions
-from assets.corpora.recordings import audio_by_stem, left_over
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.utterance import Row, SourceProblem, Utterance
+from assets.corpora.rows import rows_of_lines
+from assets.corpora.utterance import Row, Utterance
 
 _TRANSCRIPT = ".trans.txt"
-_SUFFIX = ".flac"
 _LAYOUT_DEPTH = 4  # subset, speaker, chapter, file
 
 
@@ -33,29 +33,16 @@ class LibriSpeechOptions(ReaderOptions):
 
 def read_librispeech(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Transcribed utterances in the order of the transcript files, then audio without a transcript."""
-    audio = audio_by_stem(root, "", _SUFFIX)
-    named: set[str] = set()
+    recordings = Recordings(root, first=".flac")
     for transcript in (name for name in root.files if name.endswith(_TRANSCRIPT)):
-        fault = root.text_fault(transcript)
-        if fault is not None:
-            yield fault
-            continue
-        folder = transcript.rpartition("/")[0]
-        for number, line in root.lines(transcript):
-            if not line.strip():
-                continue
-            source = f"{transcript}:{number}"
-            try:
-                utterance_id, _, text = line.decode("utf-8").strip().partition(" ")
-            except UnicodeDecodeError as error:
-                yield SourceProblem(source, source, "not_utf8", f"{source}: not UTF-8: {error}")
-                continue
-            stem = f"{folder}/{utterance_id}" if folder else utterance_id
-            named.add(stem)
-            # Where there is no audio, the layout's own name is reported as missing.
-            yield _utterance(utterance_id, source, audio.get(stem, [f"{stem}{_SUFFIX}"])[0], text.strip())
-    texts = f"no line of a {_TRANSCRIPT} file in its folder"
-    yield from left_over(audio, named, lambda stem: PurePosixPath(stem).name, texts)
+        folder = dirname(transcript)
+
+        def make(line: str, source: str, folder: str = folder) -> Utterance:
+            utterance_id, _, text = line.strip().partition(" ")
+            return _utterance(utterance_id, source, recordings.at(join(folder, utterance_id)), text.strip())
+
+        yield from rows_of_lines(root, transcript, make)
+    yield from recordings.rows(f"no line of a {_TRANSCRIPT} file in its folder", basename)
 
 
 def _utterance(utterance_id: str, source: str, audio: str, text: str) -> Utterance:

@@ -11,8 +11,9 @@ from posixpath import basename
 from typing import Literal
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Pair, pairs
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import Pair, RowError, pairs, text_lines
+from assets.corpora.rows import RowError, text_lines
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _LAYOUT_DEPTH = 4  # subset, speaker, chapter, file

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from posixpath import basename, dirname, join
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import RowError, UnnamedAudio, audio_at, cells_of, rows_of_lines
+from assets.corpora.rows import RowError, cells_of, rows_of_lines
 from assets.corpora.utterance import Row, Utterance
 
 _TRANSCRIPTS = "transcripts.txt"
@@ -32,18 +33,18 @@ class MlsOptions(ReaderOptions):
 
 def read_mls(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the transcript files, then audio that none of them names."""
-    unnamed = UnnamedAudio(root)
+    recordings = Recordings(root, first=".flac")
     for name in (name for name in root.files if basename(name) == _TRANSCRIPTS):
         folder = dirname(name)
 
         def make(line: str, source: str, folder: str = folder) -> Utterance:
-            return _row(root, folder, line, source, unnamed)
+            return _row(folder, line, source, recordings)
 
         yield from rows_of_lines(root, name, make)
-    yield from unnamed.rows(f"no line of a {_TRANSCRIPTS}")
+    yield from recordings.rows(f"no line of a {_TRANSCRIPTS}")
 
 
-def _row(root: CorpusRoot, folder: str, line: str, source: str, unnamed: UnnamedAudio) -> Utterance:
+def _row(folder: str, line: str, source: str, recordings: Recordings) -> Utterance:
     utterance_id = line.partition("\t")[0].partition(" ")[0]
     parts = utterance_id.split("_")
     if len(parts) != _ID_PARTS or not all(part.isalnum() for part in parts):
@@ -51,9 +52,7 @@ def _row(root: CorpusRoot, folder: str, line: str, source: str, unnamed: Unnamed
         raise RowError("unmatched_name", detail, utterance_id=utterance_id)
     speaker, book, _ = parts
     stem = join(folder, "audio", speaker, book, utterance_id)
-    # Where there is no audio, the layout's own name is reported as missing.
-    audio = audio_at(root, stem) or f"{stem}.flac"
-    unnamed.name(audio)
+    audio = recordings.at(stem)
     _, text = cells_of(line, "\t", ("id", "text"))
     fields = {"subset": basename(folder), "book": book}
     return Utterance(utterance_id, source, audio, text, speaker, fields=fields)

@@ -15,8 +15,16 @@ class ReaderOptions(Strict):
         return ()
 
     def wanted(self) -> str:
-        """What the reader looks for below the root, for people who put something else there."""
-        return "files in the reader's layout"
+        """What the reader looks for below the root, for people who put something else there.
+
+        Raises:
+            NotImplementedError: for the base, which is no reader's.
+        """
+        raise NotImplementedError
+
+    def sets_tasks(self) -> bool:
+        """Whether the rows say themselves what they are for, so that the entry must not."""
+        return False
 
     def field_names(self) -> frozenset[str]:
         """Fields that split rules may use, besides those that every reader gives."""

@@ -1,27 +1,21 @@
-"""What the readers share: rows from lines and small files, faults of a row, and audio that no row names."""
+"""What the readers share: rows from lines and small files, and faults of a row."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from posixpath import basename, dirname, splitext
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from assets.audio.containers import AUDIO_SUFFIXES
 from assets.corpora.options import ReaderOptions
-from assets.corpora.root import CorpusRoot, OutsideRootError
-from assets.corpora.utterance import Row, SourceProblem, Utterance
+from assets.corpora.root import CorpusRoot
+from assets.corpora.utterance import Row, SourceProblem
 from validation.errors import UserError
 from validation.ledger import Reason
 
 # A transcript beside its audio: hours of speech fit, and a hostile file does not fill the memory.
 MOST_TEXT_BYTES = 1 << 20
-# The usual containers first, where a row names its audio without an extension.
-_PREFERRED = (".wav", ".flac", ".mp3", ".opus", ".ogg")
-_SUFFIXES = (*_PREFERRED, *sorted(AUDIO_SUFFIXES - set(_PREFERRED)))
 
 
 def _inside(name: str) -> str:
@@ -63,6 +57,10 @@ class RowError(UserError):
         self._limit = limit
         self._utterance_id = utterance_id
 
+    def belongs_to(self, utterance_id: str) -> None:
+        """State the row's id, unless it is known already."""
+        self._utterance_id = self._utterance_id or utterance_id
+
     def at(self, source: str, utterance_id: str | None = None) -> SourceProblem:
         """The row of the ledger; a row whose id is not known has its place for an id."""
         row_id = self._utterance_id or utterance_id or source
@@ -79,14 +77,13 @@ def rows_of_lines(
             row; raises :class:`RowError`.
         comment: What lines begin with that are no rows.
     """
-    fault = root.text_fault(name)
-    if fault is not None:
-        yield fault
-        return
-    for number, line in root.lines(name):
+    for place in places(root, name):
+        if isinstance(place, SourceProblem):
+            yield place
+            continue
+        source, line = place
         if comment is not None and line.startswith(comment.encode()):
             continue
-        source = f"{name}:{number}"
         try:
             text = decoded(line)
             row = make(text, source) if text.strip() else None
@@ -94,6 +91,20 @@ def rows_of_lines(
             row = error.at(source)
         if row is not None:
             yield row
+
+
+def places(root: CorpusRoot, name: str) -> Iterator[tuple[str, bytes] | SourceProblem]:
+    """Place (``metadata.csv:12``) and content of each line; a problem where the file, or its rest, cannot be read."""
+    fault = root.text_fault(name)
+    if fault is not None:
+        yield fault
+        return
+    try:
+        for number, line in root.lines(name):
+            yield f"{name}:{number}", line
+    except OSError as error:
+        # What was read before stays; the row says that there may be more.
+        yield SourceProblem(name, name, "unreadable", f"{name}: cannot be read to its end: {error}")
 
 
 def decoded(data: bytes) -> str:
@@ -166,113 +177,17 @@ def text_lines(root: CorpusRoot, name: str) -> list[str]:
     Raises:
         RowError: if it cannot be read, is above :data:`MOST_TEXT_BYTES` or is not UTF-8.
     """
+    fault = root.text_fault(name)
+    if fault is not None:
+        raise RowError(fault.reason, fault.detail)
     size = root.files[name].size or 0
     if size > MOST_TEXT_BYTES:
         detail = f"{name} has {size} bytes; at most {MOST_TEXT_BYTES} are read as a transcript"
         raise RowError("malformed_row", detail, float(size), float(MOST_TEXT_BYTES))
     try:
-        fault = root.text_fault(name)
-        if fault is not None:
-            raise RowError(fault.reason, fault.detail)
         with root.open(name) as stream:
             data = stream.read(MOST_TEXT_BYTES)
     except OSError as error:
         raise RowError("unreadable", f"{name} cannot be read: {error}") from error
     lines = decoded(data.removeprefix(b"\xef\xbb\xbf")).splitlines()
     return [stripped for line in lines if (stripped := line.strip())]
-
-
-def is_audio(name: str) -> bool:
-    """Whether the name has the extension of an audio file."""
-    return splitext(name)[1].lower() in AUDIO_SUFFIXES
-
-
-def audio_at(root: CorpusRoot, stem: str) -> str | None:
-    """The audio file of that path without its extension, ``wav`` and ``flac`` first."""
-    for suffix in _SUFFIXES:
-        for name in (stem + suffix, stem + suffix.upper()):
-            if name in root.files:
-                return name
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An audio file with its text file; ``stem`` is the audio's path without its extension."""
-
-    stem: str
-    audio: str
-    text: str
-
-
-def pairs(
-    root: CorpusRoot, suffix: str, folders: tuple[str, str] | None = None
-) -> Iterator[Pair | SourceProblem]:
-    """Every audio file with its text file ``<stem><suffix>``, in the order of the listing, and each without the other.
-
-    Args:
-        folders: Names of the folders that hold the audio and the text, side by side; ``None``: one folder holds both.
-    """
-    for name in root.files:
-        if is_audio(name):
-            stem = splitext(name)[0]
-            text = _beside(stem, folders) + suffix
-            if text in root.files:
-                yield Pair(stem, name, text)
-            else:
-                yield SourceProblem(stem, name, "no_transcript", f"{name}: there is no {text}")
-        elif name.endswith(suffix) and (folders is None or basename(dirname(name)) == folders[1]):
-            stem = _beside(name.removesuffix(suffix), folders and folders[::-1])
-            if audio_at(root, stem) is None:
-                yield SourceProblem(stem, name, "missing_audio", f"{name}: there is no audio file {stem}.*")
-
-
-def _beside(stem: str, folders: tuple[str, str] | None) -> str:
-    if folders is None:
-        return stem
-    there, name = dirname(dirname(stem)), basename(stem)
-    return f"{there}/{folders[1]}/{name}" if there else f"{folders[1]}/{name}"
-
-
-class UnnamedAudio:
-    """The audio files below the root that no row has named yet.
-
-    Args:
-        report: ``False``: such files are none of the corpus' rows.
-    """
-
-    def __init__(self, root: CorpusRoot, report: bool = True) -> None:
-        self._root = root
-        self._left = set(root.audio_files()) if report else set()
-
-    def without(self, row: Row) -> Row:
-        """The row itself; its audio is named now."""
-        if isinstance(row, Utterance) and row.audio is not None:
-            self.name(row.audio)
-        return row
-
-    def name(self, audio: str) -> None:
-        """A row names this file, whatever else is wrong with the row."""
-        if audio in self._root.files:
-            self._left.discard(audio)
-        elif self._left:
-            self._discard_resolved(audio)
-
-    def rows(self, where: str) -> Iterator[SourceProblem]:
-        """A row without a transcript for each file left, in the order of the listing.
-
-        Args:
-            where: What does not name them, for a person: ``"no row of train.tsv"``.
-        """
-        for name in self._root.audio_files():
-            if name in self._left:
-                detail = f"{name}: {where} names this file"
-                yield SourceProblem(splitext(name)[0], name, "no_transcript", detail)
-
-    def _discard_resolved(self, audio: str) -> None:
-        try:
-            name = self._root.resolve(audio)
-        except OutsideRootError:
-            return  # the row says so itself, where its audio is looked for
-        if name is not None:
-            self._left.discard(name)

@@ -11,8 +11,9 @@ from pydantic import field_validator
 
 from assets.corpora.options import ReaderOptions
 from assets.corpora.path_pattern import PathPatternOptions
+from assets.corpora.recordings import Pair, is_audio, pairs
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import Pair, RowError, is_audio, pairs, text_lines
+from assets.corpora.rows import RowError, text_lines
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 

@@ -14,8 +14,9 @@ from posixpath import basename, dirname, join
 from assets.corpora.keyed import KeyedLines
 from assets.corpora.options import ReaderOptions
 from assets.corpora.path_pattern import PathPatternOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import InRoot, RowError, UnnamedAudio, audio_at, rows_of_lines
+from assets.corpora.rows import InRoot, RowError, rows_of_lines
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _FILEIDS, _TRANSCRIPTION = ".fileids", ".transcription"
@@ -44,16 +45,16 @@ class SphinxOptions(PathPatternOptions):
 def read_sphinx(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the lists, then texts that no list names, then audio that none names."""
     assert isinstance(options, SphinxOptions)
-    unnamed = UnnamedAudio(root)
+    recordings = Recordings(root)
     lists = {name.rsplit(".", 1)[0] for name in root.files if name.endswith((_FILEIDS, _TRANSCRIPTION))}
     for name in sorted(lists):
         with KeyedLines() as texts:
-            yield from _list(root, name, texts, options, unnamed)
-    yield from unnamed.rows(f"no line of a *{_FILEIDS}")
+            yield from _list(root, name, texts, options, recordings)
+    yield from recordings.rows(f"no line of a *{_FILEIDS}")
 
 
 def _list(
-    root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions, unnamed: UnnamedAudio
+    root: CorpusRoot, name: str, texts: KeyedLines, options: SphinxOptions, recordings: Recordings
 ) -> Iterator[Row]:
     fileids, transcription = name + _FILEIDS, name + _TRANSCRIPTION
     folder = dirname(name) if options.audio_folder is None else options.audio_folder
@@ -67,9 +68,7 @@ def _list(
     def make(line: str, source: str) -> Utterance:
         fileid = line.strip()
         stem = join(folder, fileid)
-        # Where there is no audio, the usual name is reported as missing.
-        audio = audio_at(root, stem) or f"{stem}.wav"
-        unnamed.name(audio)
+        audio = recordings.at(stem)
         text = texts.take(fileid)
         if text is None:
             text = texts.take(basename(fileid))

@@ -13,8 +13,9 @@ from pydantic import Field, field_validator, model_validator
 
 from assets.corpora.delimited import Delimited, rows_of_table
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import InRoot, ListOptions, RowError, UnnamedAudio
+from assets.corpora.rows import InRoot, ListOptions, RowError
 from assets.corpora.utterance import COMMON_FIELDS, Row, Utterance
 
 _PLACE = "{audio}"
@@ -108,13 +109,13 @@ def read_table(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """
     assert isinstance(options, TableOptions)
     form = Delimited(options.delimiter, options.quoted, options.comment, options.columns)
-    unnamed = UnnamedAudio(root, options.unlisted == "report")
+    recordings = Recordings(root, options.unlisted == "report")
 
     def make(cells: dict[str, str], source: str) -> Utterance:
         return _row(cells, source, options)
 
-    yield from map(unnamed.without, rows_of_table(root, options.file, form, options.mapped(), make))
-    yield from unnamed.rows(f"no row of {options.file}")
+    yield from map(recordings.without, rows_of_table(root, options.file, form, options.mapped(), make))
+    yield from recordings.rows(f"no row of {options.file}")
 
 
 def _row(cells: dict[str, str], source: str, options: TableOptions) -> Utterance:

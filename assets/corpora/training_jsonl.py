@@ -14,7 +14,7 @@ from assets.corpora.config import CorpusEntry
 from assets.corpora.conversation import Message, asr_messages, count_markers, dump_json, task_of, tts_messages
 from validation.digests import digest_value
 from validation.lake import Lake
-from validation.schemas import Task, frame_in_batches
+from validation.schemas import RowTask, frame_in_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "training_jsonl"
@@ -27,7 +27,7 @@ class TrainingRow:
     """One line of a JSONL file, and the utterances that it was made of."""
 
     row_id: str
-    task: Task
+    task: RowTask
     messages: list[Message]
     utterances: list[dict[str, Any]]
 
@@ -36,8 +36,9 @@ def build_jsonl(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """Write ``jsonl/<corpus>/<split>.jsonl`` and the side table ``training_rows``.
 
     A transcribed utterance gives one row per task of it (speech to text, text to speech); a conversation gives the row
-    that it came from, its audio replaced by the stored one. Order is that of the corpus, so the same input
-    gives the same bytes. ``audios`` are absolute: paths, or URLs where the lake is an object store.
+    that it came from, its audio replaced by the stored one; audio that only a tokenizer is trained from gives none.
+    Order is that of the corpus, so the same input gives the same bytes. ``audios`` are absolute: paths, or URLs where
+    the lake is an object store.
 
     Raises:
         validation.lake.MissingTableError: if ``accepted_utterances`` of this corpus has not been made.

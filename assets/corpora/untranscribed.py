@@ -1,5 +1,6 @@
 """Reader ``untranscribed``: every audio file below the root is a row without a text.
 
+Audio that a tokenizer is trained from has the task ``audio`` and passes without a text; it becomes no training row.
 The id is the file's path below the root, extension included, since two files may differ in nothing else.
 """
 
@@ -14,6 +15,7 @@ from assets.corpora.path_pattern import PathPatternOptions
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import RowError
 from assets.corpora.utterance import Row, Utterance
+from validation.tasks import Task
 
 
 class UntranscribedOptions(PathPatternOptions):
@@ -21,7 +23,8 @@ class UntranscribedOptions(PathPatternOptions):
 
     Attributes:
         purpose: ``tokenizer``: audio that a tokenizer is trained from; ``transcription``: speech that waits for its
-            text. It has no default: speech without a text is more often a mistake than meant.
+            text, each row of which ends as ``empty_text``. It has no default: speech without a text is more often a
+            mistake than meant.
     """
 
     purpose: Literal["tokenizer", "transcription"]
@@ -29,6 +32,10 @@ class UntranscribedOptions(PathPatternOptions):
     def wanted(self) -> str:
         """Audio."""
         return "audio files"
+
+    def sets_tasks(self) -> bool:
+        """Those of the purpose ``tokenizer``."""
+        return self.purpose == "tokenizer"
 
     def field_names(self) -> frozenset[str]:
         """The groups of the pattern, and ``purpose``."""
@@ -38,6 +45,7 @@ class UntranscribedOptions(PathPatternOptions):
 def read_untranscribed(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """One row per audio file, in the order of their paths."""
     assert isinstance(options, UntranscribedOptions)
+    tasks: tuple[Task, ...] | None = ("audio",) if options.purpose == "tokenizer" else None
     for name in root.audio_files():
         try:
             found = options.path_fields(splitext(name)[0])
@@ -46,4 +54,4 @@ def read_untranscribed(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row
             continue
         speaker, language = found.get("speaker") or "unknown", found.get("language") or None
         fields = {**found, "purpose": options.purpose}
-        yield Utterance(name, name, name, "", speaker, language, fields=fields)
+        yield Utterance(name, name, name, "", speaker, language, tasks, fields=fields)

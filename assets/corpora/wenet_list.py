@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Recordings
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import (
     InRoot,
     ListOptions,
     RowError,
-    UnnamedAudio,
     json_object,
     rows_of_lines,
     string_of,
@@ -43,28 +43,29 @@ class WenetListOptions(ListOptions):
 def read_wenet_list(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """Rows in the order of the list, then audio that it does not name."""
     assert isinstance(options, WenetListOptions)
-    unnamed = UnnamedAudio(root, options.unlisted == "report")
+    recordings = Recordings(root, options.unlisted == "report")
 
     def make(line: str, source: str) -> Utterance:
-        return _row(line, source, options.strip_prefix, unnamed)
+        return _row(line, source, options.strip_prefix, recordings)
 
     yield from rows_of_lines(root, options.file, make)
-    yield from unnamed.rows(f"no line of {options.file}")
+    yield from recordings.rows(f"no line of {options.file}")
 
 
-def _row(line: str, source: str, strip_prefix: str, unnamed: UnnamedAudio) -> Utterance:
+def _row(line: str, source: str, strip_prefix: str, recordings: Recordings) -> Utterance:
     value = json_object(line)
     utterance_id = string_of(value, "key")
     if not utterance_id:
         raise RowError("malformed_row", "key is empty")
     try:
         audio = string_of(value, "wav").removeprefix(strip_prefix)
-        unnamed.name(audio)
+        recordings.name(audio)
         if part := sorted({"start", "end"} & set(value)):
             raise RowError("malformed_row", f"{part} make it a part of a file; allowed are whole files")
         text = string_of(value, "txt")
         speaker = string_of(value, "speaker") if "speaker" in value else ""
         language = string_of(value, "lang") if "lang" in value else ""
     except RowError as error:
-        raise RowError("malformed_row", str(error), utterance_id=utterance_id) from error
+        error.belongs_to(utterance_id)
+        raise
     return Utterance(utterance_id, source, audio, text, speaker or "unknown", language or None)

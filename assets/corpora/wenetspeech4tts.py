@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from posixpath import basename
 
 from assets.corpora.options import ReaderOptions
+from assets.corpora.recordings import Pair, pairs
 from assets.corpora.root import CorpusRoot
-from assets.corpora.rows import Pair, RowError, cells_of, pairs, text_lines
+from assets.corpora.rows import RowError, cells_of, text_lines
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _LAYOUT_DEPTH = 4  # subset, part, wavs, file

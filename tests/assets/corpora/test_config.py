@@ -81,6 +81,12 @@ def test_options_have_the_types_of_their_reader(tmp_path):
         (corpus(tasks=["asr", "sing"]), ["tasks", "sing"]),
         (corpus(tasks=["conversation"]), ["tasks", "allowed are asr and tts"]),
         (corpus(reader="jsonl", tasks=["asr"]), ["'one'", "tasks", "reader jsonl", "leave it out"]),
+        (corpus(reader="instructions", tasks=["asr"]), ["tasks", "reader instructions", "leave it out"]),
+        (
+            corpus(reader="untranscribed", options={"purpose": "tokenizer"}, tasks=["tts"]),
+            ["tasks", "reader untranscribed", "leave it out"],
+        ),
+        (corpus(tasks=["audio"]), ["tasks", "allowed are asr and tts"]),
         (corpus(thresholds={"min_snr": 3}), ["thresholds", "min_snr", "min_snr_db"]),
         (corpus(thresholds={"max_chars_per_second": {"zh-CN": 30}}), ["max_chars_per_second", "zh-CN"]),
         (corpus(thresholds={"max_dc_offset": 7}), ["max_dc_offset", "7", "less than or equal to 1"]),

@@ -84,6 +84,15 @@ def test_ljspeech_gives_every_kind_of_bad_row_its_own_reason(tmp_path, make):
     }
 
 
+def test_ljspeech_has_relatives_with_headers_and_two_columns(tmp_path, make):
+    root = files(
+        tmp_path, {"metadata.csv": "file|text\na|one\nb|two|two\n", "wavs/a.wav": b"", "wavs/b.wav": b""}
+    )
+    rows = rows_of(make.entry("ljspeech", root, options={"columns": 2, "header": True}))
+    assert [row.text for row in rows if isinstance(row, Utterance)] == ["one"]
+    assert reasons_of(rows) == {"metadata.csv:3": "column_count"}
+
+
 def test_audio_that_differs_in_its_extension_only_is_told_not_dropped(tmp_path, make):
     chapter = "s/1/2"
     layouts = {
