@@ -27,6 +27,7 @@ Reason = Literal[
     "unmatched_name",
     "unknown_label",
     "outside_root",
+    "unsafe_member",
     # the audio file
     "empty_file",
     "no_frames",
@@ -83,6 +84,7 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "unmatched_name": "rejected",
     "unknown_label": "rejected",
     "outside_root": "rejected",
+    "unsafe_member": "rejected",
     "sample_rate": "rejected",
     "non_finite": "rejected",
     "silent": "rejected",

@@ -6,39 +6,55 @@ them apart, so that the ledger can say which it is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from assets.audio.byte_view import ByteView
+from assets.audio.mpeg import after_id3
+
 _SEARCH_BYTES = 1 << 17  # two of the largest frames that the format's usual block sizes lead to
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
 
-def flac_shortfall(data: bytes) -> tuple[int, int, str] | None:
+def flac_shortfall(data: ByteView) -> tuple[int, int, str] | None:
     """``(found, promised, unit)`` where the last frame ends before STREAMINFO's total.
 
-    To be asked only of a file that does not decode: six bytes of a good file's sound may look like a frame's header.
+    Where the total is not stated (a FLAC written to a pipe): where the last frame, by its CRC-16, does not end with the
+    file. To be asked only of a file that does not decode: six bytes of a good file's sound may look like a frame's
+    header.
     """
-    start = data.find(b"fLaC")
+    start = after_id3(data)
     total = int.from_bytes(data[start + 18 : start + 26], "big") & ((1 << 36) - 1)
-    found = last_frame_end(data, start) if total else None
-    return (found, total, "samples") if found is not None and found < total else None
+    last = _last_frame(data, start)
+    if last is None:
+        return None
+    if total:
+        return (last.end, total, "samples") if last.end < total else None
+    is_whole = _crc16(last.content[:-2]) == int.from_bytes(last.content[-2:], "big")
+    return None if is_whole else (last.first, last.end, "samples at least")
 
 
-def last_frame_end(data: bytes, start: int) -> int | None:
-    """Number of samples before the end of the last frame whose header is whole; ``None`` where none is found.
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The last frame whose header is whole: its first sample, the first after it, and the bytes up to the file's end."""
 
-    Args:
-        start: Where the stream marker ``fLaC`` stands.
-    """
+    first: int
+    end: int
+    content: bytes
+
+
+def _last_frame(data: ByteView, start: int) -> _Frame | None:
     fixed_block = int.from_bytes(data[start + 10 : start + 12], "big")  # STREAMINFO's largest block
-    position = len(data) - 2
-    lowest = max(len(data) - _SEARCH_BYTES, start)
-    while (position := data.rfind(b"\xff", lowest, position)) >= 0:
-        end = _frame_end(data, position, fixed_block)
-        if end is not None:
-            return end
+    tail = data[max(len(data) - _SEARCH_BYTES, start) :]
+    position = len(tail) - 2
+    while (position := tail.rfind(b"\xff", 0, max(position, 0))) >= 0:
+        samples = _frame_samples(tail, position, fixed_block)
+        if samples is not None:
+            return _Frame(*samples, tail[position:])
     return None
 
 
-def _frame_end(data: bytes, position: int, fixed_block: int) -> int | None:
-    """First sample after the frame whose header stands at ``position``; ``None`` if none does (its CRC-8 says so)."""
+def _frame_samples(data: bytes, position: int, fixed_block: int) -> tuple[int, int] | None:
+    """First sample of the frame whose header stands at ``position``, and the first after it; ``None`` if none does."""
     if len(data) < position + 6 or data[position + 1] not in (0xF8, 0xF9):
         return None
     size_code = data[position + 2] >> 4
@@ -58,7 +74,8 @@ def _frame_end(data: bytes, position: int, fixed_block: int) -> int | None:
     if cursor >= len(data) or _crc8(data[position:cursor]) != data[cursor]:
         return None
     variable_blocks = data[position + 1] == 0xF9
-    return (number if variable_blocks else number * fixed_block) + block
+    first = number if variable_blocks else number * fixed_block
+    return first, first + block
 
 
 def _coded_number(data: bytes, cursor: int) -> tuple[int | None, int]:
@@ -84,4 +101,14 @@ def _crc8(data: bytes) -> int:
         state ^= byte
         for _ in range(8):
             state = (state << 1 ^ 0x07 if state & 0x80 else state << 1) & 0xFF
+    return state
+
+
+def _crc16(data: bytes) -> int:
+    """CRC-16 with the polynomial x^16 + x^15 + x^2 + 1, as the frames' ends have it."""
+    state = 0
+    for byte in data:
+        state ^= byte << 8
+        for _ in range(8):
+            state = (state << 1 ^ 0x8005 if state & 0x8000 else state << 1) & 0xFFFF
     return state

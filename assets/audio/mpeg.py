@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from assets.audio.byte_view import ByteView
+
 _MPEG_LAYER_3 = 0b01
+_MOST_PADDING_BYTES = 1 << 18  # between the tag and the first frame; encoders leave a few KiB
 
 
-def starts_mpeg(data: bytes) -> bool:
+def starts_mpeg(data: ByteView) -> bool:
     """Whether the bytes begin with an MPEG layer 3 frame."""
     return _mpeg_header(data, 0) is not None
 
 
-def mp3_shortfall(data: bytes) -> tuple[int, int, str] | None:
+def starts_adts(data: ByteView) -> bool:
+    """Whether the bytes begin with an ADTS frame of AAC (ISO/IEC 13818-7): layer 0, and one of 13 rates."""
+    head = data[:4]
+    return len(head) == 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
+
+
+def mp3_shortfall(data: ByteView) -> tuple[int, int, str] | None:
     """Whole frames against the count of a Xing or Info header; without one, the last frame against its own size."""
     position = after_id3(data)
     # Encoders pad between the tag and the first frame.
-    while position < len(data) and _mpeg_header(data, position) is None:
+    padded_to = min(len(data), position + _MOST_PADDING_BYTES)
+    while position < padded_to and _mpeg_header(data, position) is None:
         position += 1
     first = _mpeg_header(data, position)
     if first is None:
         return None
     side_information = first.side_information_bytes
     tag = position + 4 + side_information
-    if data[tag : tag + 4] not in (b"Xing", b"Info") or not data[tag + 7] & 1:
+    mark, flags = data[tag : tag + 4], data[tag + 7 : tag + 8]
+    if mark not in (b"Xing", b"Info") or not flags or not flags[0] & 1:
         return _incomplete_last_frame(data, position)
     promised = int.from_bytes(data[tag + 8 : tag + 12], "big")
     found, _ = _count_frames(data, position)
@@ -29,13 +40,14 @@ def mp3_shortfall(data: bytes) -> tuple[int, int, str] | None:
     return (found - 1, promised, "MPEG frames") if found - 1 < promised else None
 
 
-def _incomplete_last_frame(data: bytes, position: int) -> tuple[int, int, str] | None:
+def _incomplete_last_frame(data: ByteView, position: int) -> tuple[int, int, str] | None:
     _, end = _count_frames(data, position)
-    tail = data[end:]
-    if tail.startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN")):
+    if data[end : end + 16].startswith((b"TAG", b"APETAGEX", b"LYRICSBEGIN")):
         return None
     header = _mpeg_header(data, end)
-    return (len(tail), header.frame_bytes, "bytes of the last MPEG frame") if header is not None else None
+    if header is None:
+        return None
+    return len(data) - end, header.frame_bytes, "bytes of the last MPEG frame"
 
 
 class _MpegHeader:
@@ -53,7 +65,7 @@ _KBITS_V2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _RATES_V1 = (44_100, 48_000, 32_000)
 
 
-def _mpeg_header(data: bytes, position: int) -> _MpegHeader | None:
+def _mpeg_header(data: ByteView, position: int) -> _MpegHeader | None:
     head = data[position : position + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -70,7 +82,7 @@ def _mpeg_header(data: bytes, position: int) -> _MpegHeader | None:
     return _MpegHeader(frame_bytes, side_information)
 
 
-def _count_frames(data: bytes, position: int) -> tuple[int, int]:
+def _count_frames(data: ByteView, position: int) -> tuple[int, int]:
     """Whole frames from ``position`` on, and where the last whole one ends."""
     count = 0
     while (header := _mpeg_header(data, position)) is not None and position + header.frame_bytes <= len(data):
@@ -79,9 +91,9 @@ def _count_frames(data: bytes, position: int) -> tuple[int, int]:
     return count, position
 
 
-def after_id3(data: bytes) -> int:
+def after_id3(data: ByteView) -> int:
     """Where the ID3v2 tag ends: its size is four bytes of seven bits, without the ten bytes of its header."""
-    if not data.startswith(b"ID3") or len(data) < 10:
+    if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
     for byte in data[6:10]:

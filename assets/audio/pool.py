@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Generic, TypeVar
@@ -35,13 +34,16 @@ class WorkerDied:
 
 
 def map_surviving(
-    function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], workers: int, limit_s: float
+    function: Callable[[TaskT], ResultT],
+    tasks: Iterable[TaskT],
+    workers: int,
+    limit_s: Callable[[TaskT], float],
 ) -> Iterator[tuple[TaskT, ResultT | WorkerDied]]:
     """Apply ``function`` to each task in ``workers`` processes; results come as they are done.
 
     When a worker dies (a crash in a native decoder, the out-of-memory killer) or works on one task for longer than
-    ``limit_s`` seconds, the tasks that were under way are done again, each alone, in up to two tries; the one that
-    survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions of
+    ``limit_s(task)`` seconds, the tasks that were under way are done again, each alone, in up to two tries; the one
+    that survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions of
     ``function`` are raised here.
 
     Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
@@ -65,8 +67,10 @@ def map_surviving(
 class _Pool(Generic[TaskT, ResultT]):
     """An executor that is started when first needed, and anew after it broke."""
 
-    def __init__(self, function: Callable[[TaskT], ResultT], workers: int, limit_s: float) -> None:
-        self._function = partial(_within, function, limit_s)
+    def __init__(
+        self, function: Callable[[TaskT], ResultT], workers: int, limit_s: Callable[[TaskT], float]
+    ) -> None:
+        self._function = function
         self._workers = workers
         self._limit_s = limit_s
         self._executor: ProcessPoolExecutor | None = None
@@ -88,11 +92,11 @@ class _Pool(Generic[TaskT, ResultT]):
         suspects: list[TaskT] = []
         for task in tasks:
             try:
-                future = self._started().submit(self._function, task)
+                future = self._submit(task)
             except BrokenProcessPool:
                 # A worker that died while it had nothing to do is nobody's fault: the new executor takes the task.
                 suspects += self.drop()
-                future = self._started().submit(self._function, task)
+                future = self._submit(task)
             self.running[future] = task
         return suspects
 
@@ -117,8 +121,8 @@ class _Pool(Generic[TaskT, ResultT]):
             done, _ = self.collect()
             if done:
                 return done[0][1]
-            if time.monotonic() - began >= self._limit_s:
-                return WorkerDied(self._limit_s)
+            if time.monotonic() - began >= self._limit_s(task):
+                return WorkerDied(self._limit_s(task))
         return WorkerDied()
 
     def drop(self) -> list[TaskT]:
@@ -129,6 +133,9 @@ class _Pool(Generic[TaskT, ResultT]):
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
         return left
+
+    def _submit(self, task: TaskT) -> Future[ResultT]:
+        return self._started().submit(_within, self._function, self._limit_s(task), task)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:

@@ -34,3 +34,22 @@ class AudioFaultError(UserError):
     def __init__(self, problem: AudioProblem) -> None:
         super().__init__(problem.detail)
         self.problem = problem
+
+
+def fault(
+    reason: Reason, detail: str, value: float | None = None, limit: float | None = None
+) -> AudioFaultError:
+    """The error that carries such a problem."""
+    return AudioFaultError(AudioProblem(reason, detail, value, limit))
+
+
+def truncated(missing: tuple[int, int, str] | None) -> AudioFaultError | None:
+    """The fault of a recording with less than it promises: ``(found, promised, unit)``.
+
+    With nothing at all there is no recording to have been cut: a header alone says so when it is opened.
+    """
+    if missing is None or not missing[0]:
+        return None
+    found, promised, unit = missing
+    detail = f"promises {promised} {unit} and has {found}"
+    return fault("truncated", detail, float(found), float(promised))

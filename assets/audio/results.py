@@ -17,9 +17,9 @@ from typing import Any
 
 import polars as pl
 
-from assets.audio.decode import Segment
 from assets.audio.problem import AudioProblem
-from assets.audio.work import SegmentResult, SourceTask
+from assets.audio.segments import Segment
+from assets.audio.work import Recording, SegmentResult
 from assets.audio.write import Stored
 from validation.errors import UserError
 from validation.lake import Lake
@@ -28,10 +28,11 @@ from validation.reasons import PASSING
 from validation.stored_audio import WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
-AUDIO_RECIPE = 2
+AUDIO_RECIPE = 3
 
-# What determines a result: content, extension (it may contradict the content) and segment, in seconds.
-KEY = ("source_digest", "suffix", "start_s", "end_s")
+# What determines a result: content, extension (it may contradict the content), what samples without a header were
+# declared to be, and segment, in seconds.
+KEY = ("source_digest", "suffix", "raw_format", "start_s", "end_s")
 
 MEASURES = tuple(field.name for field in fields(Measures))
 _STORED = tuple(field.name for field in fields(Stored))
@@ -41,6 +42,7 @@ _SCHEMA: dict[str, Any] = {
     "recipe": pl.Int32,
     "source_digest": pl.String,
     "suffix": pl.String,
+    "raw_format": pl.String,
     "start_s": pl.Float64,
     "end_s": pl.Float64,
     "path": pl.String,
@@ -107,13 +109,14 @@ class AudioResults:
         self.known = usable.drop("bytes").unique(KEY, keep="first", maintain_order=True)
         return self
 
-    def add(self, task: SourceTask, segment: Segment, result: SegmentResult) -> None:
+    def add(self, recording: Recording, segment: Segment, result: SegmentResult) -> None:
         """Remember a result; it is on the disk after at most a batch."""
         row: dict[str, Any] = dict.fromkeys(_SCHEMA)
         row.update(
             recipe=AUDIO_RECIPE,
-            source_digest=task.digest,
-            suffix=_suffix(task.uri),
+            source_digest=recording.digest,
+            suffix=_suffix(recording.uri),
+            raw_format=recording.raw_format,
             start_s=segment.start_s,
             end_s=segment.end_s,
         )

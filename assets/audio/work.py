@@ -4,33 +4,61 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import IO
 
-import fsspec
-import numpy as np
-
-from assets.audio.decode import AudioSource, Decoded, Segment, open_source
+from assets.audio.decode import open_source
+from assets.audio.members import split_member
 from assets.audio.problem import AudioFaultError, AudioProblem
+from assets.audio.raw_format import RawFormat
+from assets.audio.segments import Decoded, Segment
+from assets.audio.source_file import Place, opened_container, opened_source
 from assets.audio.write import Stored, to_stored_form, write_wav
-from validation.digests import digest_bytes
 from validation.lake_files import LakeFiles
 from validation.measures import Measures, measure
 
 
 @dataclass(frozen=True, slots=True)
-class SourceTask:
-    """All segments wanted of one source file.
+class Recording:
+    """All segments wanted of one recording.
 
     Attributes:
-        uri: Path or URL of the file.
-        digest: SHA-256 that the file had when its corpus was read.
+        uri: Path or URL of the file, or of a tar and the member of it.
+        offset: First byte of a member in its tar; ``None``: the recording is the file.
+        size: Its bytes.
+        digest: SHA-256 that it had when its corpus was read.
+        raw_format: Notation of what its samples are, where it has no header.
     """
+
+    uri: str
+    offset: int | None
+    size: int | None
+    digest: str
+    raw_format: str | None
+    segments: tuple[Segment, ...]
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes lie."""
+        return Place(self.file, self.offset, self.size)
+
+    @property
+    def file(self) -> str:
+        """Path or URL of the file to open."""
+        return self.uri if self.offset is None else split_member(self.uri)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTask:
+    """Recordings of one file, in the order in which they lie there: one that is no tar, or members of one."""
 
     lake: str
     corpus: str
-    uri: str
-    digest: str
-    segments: tuple[Segment, ...]
+    recordings: tuple[Recording, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes to be read."""
+        return sum(recording.size or 0 for recording in self.recordings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +75,40 @@ class StoredAudio:
 SegmentResult = StoredAudio | AudioProblem
 
 
-def do_source(task: SourceTask) -> list[SegmentResult]:
-    """Results in the order of ``task.segments``; a fault of the file is every segment's result."""
+def do_source(task: SourceTask) -> list[list[SegmentResult]]:
+    """For each recording, results in the order of its segments; a fault of it is the result of each."""
+    results: list[list[SegmentResult]] = []
     try:
-        data = _read(task)
-        with open_source(data, task.uri) as source:
-            return [_do_segment(task, source, segment) for segment in task.segments]
-    except AudioFaultError as fault:
-        return [fault.problem] * len(task.segments)
+        with opened_container(task.recordings[0].file) as stream:
+            for recording in task.recordings:
+                results.append(_do_recording(task, recording, stream))
+    except AudioFaultError as error:
+        # The file as a whole: what has been done of it stays done.
+        left = task.recordings[len(results) :]
+        results += [[error.problem] * len(recording.segments) for recording in left]
+    return results
 
 
-def _read(task: SourceTask) -> bytes:
+def _do_recording(task: SourceTask, recording: Recording, stream: IO[bytes]) -> list[SegmentResult]:
+    raw = None if recording.raw_format is None else RawFormat.parse(recording.raw_format)
+    results: dict[int, SegmentResult] = {}
     try:
-        data = _bytes_of(task.uri)
-    except FileNotFoundError as error:
-        raise AudioFaultError(AudioProblem("missing_audio", "is gone since the corpus was read")) from error
-    except OSError as error:
-        raise AudioFaultError(AudioProblem("unreadable", f"cannot be read: {error}")) from error
-    if digest_bytes(data) != task.digest:
-        problem = AudioProblem(
-            "source_changed", "changed since the corpus was read: its SHA-256 is another one"
-        )
-        raise AudioFaultError(problem)
-    return data
+        with (
+            opened_source(stream, recording.place, recording.digest) as file,
+            open_source(file, recording.uri, raw) as source,
+        ):
+            for index, found in source.cut(recording.segments):
+                results[index] = found if isinstance(found, AudioProblem) else _store(task, found)
+    except AudioFaultError as error:
+        return [error.problem] * len(recording.segments)
+    return [results[index] for index in range(len(recording.segments))]
 
 
-def _bytes_of(uri: str) -> bytes:
-    if "://" not in uri:
-        return Path(uri).read_bytes()
-    with fsspec.open(uri, "rb") as stream:
-        data: bytes = stream.read()
-    return data
-
-
-def _do_segment(task: SourceTask, source: AudioSource, segment: Segment) -> SegmentResult:
-    try:
-        decoded = source.segment(segment)
-    except AudioFaultError as fault:
-        return fault.problem
+def _store(task: SourceTask, decoded: Decoded) -> StoredAudio:
     measures = measure(decoded.samples_N, decoded.rate_hz)
-    stored = write_wav(_lake(task.lake), task.corpus, _pcm(decoded))
+    pcm_N = to_stored_form(decoded.samples_N, decoded.rate_hz)
+    stored = write_wav(_lake(task.lake), task.corpus, pcm_N)
     return StoredAudio(stored, decoded.rate_hz, decoded.channels, decoded.format, measures)
-
-
-def _pcm(decoded: Decoded) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    return to_stored_form(decoded.samples_N, decoded.rate_hz)
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from assets.audio.raw_format import RawFormat
 from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
@@ -34,6 +35,7 @@ class CorpusEntry(Strict):
         root: Where the corpus lies: an absolute path or a URL.
         tasks: What its transcribed utterances are trained for; rows of jsonl, instructions and untranscribed say so
             themselves.
+        raw_format: What files named ``.raw`` or ``.pcm`` hold, ``encoding/rate/channels``, such as ``s16le/16000/1``.
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
     """
@@ -45,6 +47,7 @@ class CorpusEntry(Strict):
     licence: str = Field(min_length=1)
     language: str = Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")
     tasks: tuple[Task, ...] = Field(default=("asr", "tts"), min_length=1)
+    raw_format: str | None = None
     split: tuple[SplitRule, ...] = ()
     thresholds: dict[str, Any] = Field(default_factory=dict)
 
@@ -69,6 +72,11 @@ class CorpusEntry(Strict):
                 "allowed are asr and tts, each once (other tasks come from readers whose rows say so)"
             )
         return tasks
+
+    @field_validator("raw_format")
+    @classmethod
+    def _known_raw_format(cls, text: str | None) -> str | None:
+        return None if text is None else str(RawFormat.parse(text))
 
     @field_validator("thresholds")
     @classmethod

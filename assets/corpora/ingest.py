@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 import polars as pl
 
+from assets.audio.raw_format import is_raw_name
 from assets.corpora.config import CorpusEntry
 from assets.corpora.conversation import SPECIAL_TOKEN
 from assets.corpora.readers import READERS
-from assets.corpora.root import CorpusRoot, OutsideRootError
+from assets.corpora.root import CorpusRoot
+from assets.corpora.sources import Located, Sources, is_text
 from assets.corpora.split import Split, split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
-from validation.digests import digest_stream, digest_value
+from validation.digests import digest_value
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.ledger import LedgerRow, Reason, Stage, has_ended_with, ledger_partition, write_ledger_part
@@ -23,12 +25,12 @@ from validation.schemas import empty_frame, frame_from_rows
 from validation.steps import StepOutcome, run_step
 
 STEP: Stage = "raw_utterances"
-_RECIPE = 2
+_RECIPE = 3
 _BATCH = 4096
 # Unlike a missing file, whose appearance changes the listing, a file that could not be read looks the same when it can.
 _PASSING: tuple[Reason, ...] = ("unreadable",)
+_LATEST_S = 1e9  # of any segment: thirty years
 _TOLD = 3  # faults of the root in the error for a corpus without rows
-_HASHING_THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
 
 
 def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
@@ -36,8 +38,8 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
-    ``unreadable``, ``duplicate_id`` (the second and later ones), ``empty_text`` and ``special_token_in_text``. As long
-    as a row is ``unreadable``, the next run tries again.
+    ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text`` and
+    ``special_token_in_text``. As long as a row is ``unreadable``, the next run tries again.
 
     Raises:
         UserError: if the root holds nothing that the reader reads.
@@ -55,32 +57,31 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
         entry.name,
         inputs,
         outputs,
-        lambda: _compute(entry, root, lake, _known_digests(entry.name, lake) if is_retry else {}),
+        lambda: _compute(entry, root, lake, _known(entry.name, lake) if is_retry else ()),
         is_whole=lambda: not has_ended_with(lake, entry.name, STEP, _PASSING),
     )
 
 
-def _known_digests(corpus: str, lake: Lake) -> dict[str, str]:
-    """Digests by URI from the last reading of the very same files: none of them is hashed again."""
-    if not lake.has_table("raw_utterances", corpus):
-        return {}
-    table = lake.read_table("raw_utterances", corpus).filter(pl.col("source_digest").is_not_null())
-    return dict(table.select("audio_uri", "source_digest").iter_rows())
+def _known(corpus: str, lake: Lake) -> Iterator[Located]:
+    """Recordings from the last reading of the very same files: none of them is hashed again."""
+    if lake.has_table("raw_utterances", corpus):
+        table = lake.read_table("raw_utterances", corpus).filter(pl.col("source_digest").is_not_null())
+        for row in table.select("audio_uri", "source_digest", "audio_offset", "audio_bytes").iter_rows():
+            yield Located(*row)
 
 
-def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, known: dict[str, str]) -> dict[str, Any]:
+def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, known: Iterable[Located]) -> dict[str, Any]:
     rows = chain(READERS[entry.reader].read(root, entry.options), root.faults)
     frames = [empty_frame("raw_utterances")]
     ledger: list[LedgerRow] = []
     read = 0
-    with ThreadPoolExecutor(_HASHING_THREADS) as threads:
-        sources = _Sources(root, threads, known)
+    with Sources(root, known) as sources:
         table_rows = _TableRows(entry, root)
         # Rows become columns a batch at a time: as Python objects, a large corpus would not fit into memory.
         while batch := list(islice(rows, _BATCH)):
             read += len(batch)
             kept = []
-            for row, located in zip(batch, [sources.locate(row) for row in batch], strict=True):
+            for row, located in zip(batch, sources.locate(batch), strict=True):
                 made = table_rows.make(row, located)
                 if isinstance(made, SourceProblem):
                     problem = (made.reason, made.detail, made.value, made.limit)
@@ -100,41 +101,6 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, known: dict[str, 
     return {"rows": table.height, "read": read, "ended_here": len(ledger), "splits": splits}
 
 
-# The file below the root and its digest to come, or why there is none; ``None`` for a row without audio.
-Located = tuple[str, Future[str]] | SourceProblem | None
-
-
-class _Sources:
-    """Locates the rows' audio and hashes each file once, in threads."""
-
-    def __init__(self, root: CorpusRoot, threads: ThreadPoolExecutor, known: dict[str, str]) -> None:
-        self._root = root
-        self._threads = threads
-        self._known = known
-        self._digests: dict[str, Future[str]] = {}
-
-    def locate(self, row: Row) -> Located:
-        """Where the row's audio lies; starts hashing it."""
-        if isinstance(row, SourceProblem) or row.audio is None:
-            return None
-        try:
-            name = self._root.resolve(row.audio)
-        except OutsideRootError as error:
-            return SourceProblem(row.utterance_id, row.source, "outside_root", f"{row.source}: {error}")
-        if name is None:
-            detail = f"{row.source}: audio {row.audio!r:.200} is not among the files below {self._root.path}"
-            return SourceProblem(row.utterance_id, row.source, "missing_audio", detail)
-        if name not in self._digests:
-            self._digests[name] = self._threads.submit(self._hash, name)
-        return name, self._digests[name]
-
-    def _hash(self, name: str) -> str:
-        if (known := self._known.get(self._root.uri(name))) is not None:
-            return known
-        with self._root.open(name) as stream:
-            return digest_stream(stream)
-
-
 class _TableRows:
     """Makes the table's rows; remembers what must differ (ids) and what must agree (a conversation's split).
 
@@ -149,29 +115,21 @@ class _TableRows:
         self._source_of_conversation: dict[str, str] = {}
         self._split_of: dict[str, Split] = {}
 
-    def make(self, row: Row, located: Located) -> dict[str, Any] | SourceProblem:
+    def make(self, row: Row, located: Located | SourceProblem | None) -> dict[str, Any] | SourceProblem:
         """The table's row, or why there is none."""
         if isinstance(row, SourceProblem):
             return _writable(row)
-        if not _is_text(row.utterance_id, row.source, row.audio or "", row.text):
+        if not is_text(row.utterance_id, row.source, row.audio or "", row.text):
             detail = f"{row.source}: the name is not UTF-8"
             return _writable(SourceProblem(row.utterance_id, row.source, "not_utf8", detail))
         duplicate = self._duplicate(row)
         if duplicate is not None:
             return duplicate
-        fault = located if isinstance(located, SourceProblem) else _text_fault(row)
+        if isinstance(located, SourceProblem):
+            return located
+        fault = _segment_fault(row) or _text_fault(row)
         if fault is not None:
             return fault
-        uri = digest = None
-        if located is not None:
-            assert not isinstance(located, SourceProblem)
-            name, digest_to_come = located
-            uri = self._root.uri(name)
-            try:
-                digest = digest_to_come.result()
-            except OSError as error:
-                detail = f"{row.source}: {uri} cannot be read: {error}"
-                return SourceProblem(row.utterance_id, row.source, "unreadable", detail)
         return {
             "corpus": self._entry.name,
             "utterance_id": row.utterance_id,
@@ -181,15 +139,23 @@ class _TableRows:
             "speaker": row.speaker,
             "language": row.language or self._entry.language,
             "text": row.text,
-            "audio_uri": uri,
+            "audio_uri": located and located.uri,
             "segment_start_s": row.segment_start_s,
             "segment_end_s": row.segment_end_s,
-            "source_digest": digest,
+            "raw_format": self._raw_format(row),
+            "audio_offset": located and located.offset,
+            "audio_bytes": located and located.size,
+            "source_digest": located and located.digest,
             "licence": self._entry.licence,
             "conversation_id": row.conversation_id,
             "marker": row.marker,
             "messages": row.messages,
         }
+
+    def _raw_format(self, row: Utterance) -> str | None:
+        if row.raw_format is not None:
+            return str(row.raw_format)
+        return self._entry.raw_format if row.audio is not None and is_raw_name(row.audio) else None
 
     def _duplicate(self, row: Utterance) -> SourceProblem | None:
         earlier = self._source_of.setdefault(row.utterance_id, row.source)
@@ -208,15 +174,6 @@ class _TableRows:
         return split if row.conversation_id is None else self._split_of.setdefault(row.conversation_id, split)
 
 
-def _is_text(*values: str) -> bool:
-    # Bytes of a file's name that are no UTF-8 are lone surrogates here, which no table can hold.
-    try:
-        "".join(values).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _writable(problem: SourceProblem) -> SourceProblem:
     """The problem with the bytes that are no UTF-8 spelt out."""
     names = ("utterance_id", "source", "detail")
@@ -224,6 +181,18 @@ def _writable(problem: SourceProblem) -> SourceProblem:
         name: getattr(problem, name).encode("utf-8", "backslashreplace").decode("utf-8") for name in names
     }
     return replace(problem, **spelt)
+
+
+def _segment_fault(row: Utterance) -> SourceProblem | None:
+    """Why the row's segment is none, whatever the length of the recording."""
+    start_s = 0.0 if row.segment_start_s is None else row.segment_start_s
+    end_s = _LATEST_S if row.segment_end_s is None else row.segment_end_s
+    if 0 <= start_s < end_s <= _LATEST_S:
+        return None
+    detail = (
+        f"{row.source}: segment {start_s:.3f} s to {end_s:.3f} s of {row.audio!r:.200} is empty or reversed"
+    )
+    return SourceProblem(row.utterance_id, row.source, "bad_segment", detail, end_s, start_s)
 
 
 def _text_fault(row: Utterance) -> SourceProblem | None:

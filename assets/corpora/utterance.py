@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from assets.audio.raw_format import RawFormat
 from validation.ledger import Reason
 from validation.schemas import Task
 
@@ -15,11 +16,14 @@ class Utterance:
 
     Attributes:
         source: Where the row stands, relative to the root: ``metadata.csv:12``, or the audio file.
-        audio: The audio as the corpus names it, relative to the root (or absolute within it); ``None`` for text rows.
+        audio: The audio as the corpus names it, relative to the root (or absolute within it), a member of a tar as
+            ``shard.tar!member/name.wav`` (:func:`assets.audio.members.member_name`); ``None`` for text rows.
         text: What is said in the audio, where the corpus says so.
         language: ``None``: the corpus' own.
         tasks: ``None``: those of the corpus' entry.
         segment_start_s: Where in the file the utterance lies, in seconds; ``None``: the whole file.
+        raw_format: What the audio's samples are where it has no header; ``None``: what the corpus' entry declares for
+            files named ``.raw`` or ``.pcm``.
         conversation_id: Shared by the rows of one JSONL row; ``messages`` is that row's messages, as JSON, and
             ``marker`` says which ``<|audio|>`` of it this audio stands for.
         fields: What split rules may ask for besides ``utterance_id``, ``speaker``, ``text`` and ``source``.
@@ -34,6 +38,7 @@ class Utterance:
     tasks: tuple[Task, ...] | None = None
     segment_start_s: float | None = None
     segment_end_s: float | None = None
+    raw_format: RawFormat | None = None
     conversation_id: str | None = None
     marker: int | None = None
     messages: str | None = None

@@ -15,6 +15,11 @@ from assets.audio import pool
 from assets.audio.pool import WorkerDied, map_surviving
 
 
+def a_minute(_: object) -> float:
+    """The limit of every task."""
+    return 60.0
+
+
 def square_unless_killed(value: int) -> int:
     """Ends its own process, like a crash in a native decoder, at multiples of seven."""
     if value % 7 == 0:
@@ -40,7 +45,7 @@ def complain(value: int) -> int:
 
 @pytest.mark.timeout(120)
 def test_tasks_that_kill_their_worker_are_told_apart_from_the_rest():
-    results = dict(map_surviving(square_unless_killed, range(1, 16), workers=2, limit_s=60))
+    results = dict(map_surviving(square_unless_killed, range(1, 16), workers=2, limit_s=a_minute))
     assert {value for value, result in results.items() if isinstance(result, WorkerDied)} == {7, 14}
     assert {value: result for value, result in results.items() if value % 7} == {
         n: n * n for n in range(1, 16) if n % 7
@@ -50,17 +55,19 @@ def test_tasks_that_kill_their_worker_are_told_apart_from_the_rest():
 @pytest.mark.timeout(120)
 def test_a_worker_that_dies_once_loses_nothing(tmp_path):
     tasks = [str(tmp_path / f"m{n}") for n in range(2)]
-    assert sorted(map_surviving(die_once, tasks, workers=1, limit_s=60)) == [(task, "done") for task in tasks]
+    assert sorted(map_surviving(die_once, tasks, workers=1, limit_s=a_minute)) == [
+        (task, "done") for task in tasks
+    ]
 
 
 @pytest.mark.timeout(60)
 def test_exceptions_of_the_function_are_raised_here():
     with pytest.raises(ValueError, match="one is not allowed"):
-        list(map_surviving(complain, range(3), workers=1, limit_s=60))
+        list(map_surviving(complain, range(3), workers=1, limit_s=a_minute))
 
 
 def test_no_tasks_start_no_process():
-    assert list(map_surviving(complain, [], workers=4, limit_s=60)) == []
+    assert list(map_surviving(complain, [], workers=4, limit_s=a_minute)) == []
 
 
 def hang_at_one(value: int) -> int:
@@ -71,9 +78,12 @@ def hang_at_one(value: int) -> int:
 
 
 @pytest.mark.timeout(120)
-def test_a_task_that_never_ends_holds_up_nothing_else():
-    results = dict(map_surviving(hang_at_one, range(4), workers=2, limit_s=2))
-    assert results == {0: 0, 1: WorkerDied(2), 2: 2, 3: 3}
+def test_a_task_that_never_ends_holds_up_nothing_else_and_each_has_a_limit_of_its_own():
+    limits = {1: 2.0}
+    results = dict(
+        map_surviving(hang_at_one, range(4), workers=2, limit_s=lambda task: limits.get(task, 60.0))
+    )
+    assert results == {0: 0, 1: WorkerDied(2.0), 2: 2, 3: 3}
 
 
 def own_process(_: int) -> int:
@@ -85,7 +95,7 @@ def own_process(_: int) -> int:
 def test_a_worker_that_dies_while_it_idles_costs_no_task_a_try(monkeypatch):
     # Private, because nothing shows it from outside: between two lone tasks the worker has nothing to do.
     monkeypatch.setattr(pool, "_TRIES_ALONE", 1)
-    with pool._Pool(own_process, 1, 60) as alone:
+    with pool._Pool(own_process, 1, a_minute) as alone:
         worker = alone.do_alone(0)
         psutil.Process(worker).kill()
         with pytest.raises(BrokenProcessPool):  # from here on the executor knows

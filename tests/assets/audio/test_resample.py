@@ -143,14 +143,14 @@ def test_files_of_the_same_content_are_decoded_once(tmp_path, lake, make):
 
 def hang_at_b(task):
     """Stands in for a decoder that never comes back from one file."""
-    if task.uri.endswith("b.wav"):
+    if any(recording.uri.endswith("b.wav") for recording in task.recordings):
         threading.Event().wait()
     return do_source(task)
 
 
 def die_at_b(task):
     """Stands in for a decoder that crashes on one file."""
-    if task.uri.endswith("b.wav"):
+    if any(recording.uri.endswith("b.wav") for recording in task.recordings):
         os.kill(os.getpid(), signal.SIGKILL)
     return do_source(task)
 

@@ -1,0 +1,211 @@
+"""Where the audio that rows name lies, and its digest: files, and members of tar files, each read once.
+
+What is found is kept on disk, so that a corpus of any size and in any order is located without sitting in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from assets.audio.members import TarMember, member_name, split_member, tar_members
+from assets.audio.problem import AudioFaultError
+from assets.corpora.root import CorpusRoot, OutsideRootError
+from assets.corpora.utterance import Row, SourceProblem
+from validation.ledger import Reason
+
+_THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
+_BLOCK_BYTES = 1 << 20
+_CACHE_KIB = 1 << 15
+_AT_ONCE = 64
+_COLUMNS = ("uri", "digest", "offset", "size", "reason", "detail", "value", "allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One recording as it lies below the root.
+
+    Attributes:
+        uri: Path or URL of the file, with the member's name where it lies in a tar.
+        offset: First byte of a member in its tar; ``None``: the file is the recording.
+        size: Bytes of the file or the member.
+    """
+
+    uri: str
+    digest: str
+    offset: int | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A row of the index: a recording, or why it is none; of a tar as a whole only the latter is asked for."""
+
+    uri: str
+    digest: str | None = None
+    offset: int | None = None
+    size: int | None = None
+    reason: Reason | None = None
+    detail: str | None = None
+    value: float | None = None
+    allowed: float | None = None
+
+    def row(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in _COLUMNS)
+
+
+class Sources:
+    """Locates the audio of rows.
+
+    Args:
+        known: Recordings from the last reading of the very same files: none of them is hashed again.
+    """
+
+    def __init__(self, root: CorpusRoot, known: Iterable[Located] = ()) -> None:
+        self._root = root
+        self._threads = ThreadPoolExecutor(_THREADS)
+        self._database = sqlite3.connect("")  # a file of SQLite's own that goes with the connection
+        self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(
+            "CREATE TABLE source (uri TEXT PRIMARY KEY, digest TEXT, offset INTEGER, size INTEGER, reason TEXT, "
+            "detail TEXT, value REAL, allowed REAL) WITHOUT ROWID"
+        )
+        self._keep(_Found(one.uri, one.digest, one.offset, one.size) for one in known)
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        self._database.close()
+
+    def locate(self, rows: Sequence[Row]) -> list[Located | SourceProblem | None]:
+        """Where each row's audio lies, or why it is not to be had; ``None`` for a row without any."""
+        named = [self._named(row) for row in rows]
+        places = dict.fromkeys(place for place in named if isinstance(place, tuple))
+        missing = [place for place in places if self._get(self._uri(place)) is None]
+        jobs = dict.fromkeys((name, member is not None) for name, member in missing)
+        asked = [job for job in jobs if not job[1] or self._get(self._root.uri(job[0])) is None]
+        for first in range(0, len(asked), _AT_ONCE):  # the index of a large tar takes memory until it is kept
+            for found in self._threads.map(self._read, asked[first : first + _AT_ONCE]):
+                self._keep(found)
+        return [
+            self._answer(row, place) if isinstance(place, tuple) else place
+            for row, place in zip(rows, named, strict=True)
+        ]
+
+    def _named(self, row: Row) -> tuple[str, str | None] | SourceProblem | None:
+        """The listed file, and the member of it, that the row names."""
+        if isinstance(row, SourceProblem) or row.audio is None or not is_text(row.audio):
+            return None
+        try:
+            name = self._root.resolve(row.audio)
+            if name is not None:
+                return name, None
+            file, member = split_member(row.audio)
+            if member is not None and (name := self._root.resolve(file)) is not None:
+                return name, member.removeprefix("./")
+        except OutsideRootError as error:
+            return SourceProblem(row.utterance_id, row.source, "outside_root", f"{row.source}: {error}")
+        detail = f"{row.source}: audio {row.audio!r:.200} is not among the files below {self._root.path}"
+        return SourceProblem(row.utterance_id, row.source, "missing_audio", detail)
+
+    def _uri(self, place: tuple[str, str | None]) -> str:
+        name, member = place
+        return self._root.uri(name) if member is None else member_name(self._root.uri(name), member)
+
+    def _answer(self, row: Row, place: tuple[str, str | None]) -> Located | SourceProblem:
+        uri = self._uri(place)
+        found = self._get(uri)
+        if found is None:
+            tar = self._get(self._root.uri(place[0]))
+            assert tar is not None, "each file that is named has been read"
+            reason: Reason = tar.reason or "missing_audio"
+            detail = f"there is no such member{f': the tar file {tar.detail}' if tar.detail else ''}"
+            found = _Found(uri, reason=reason, detail=detail, value=tar.value, allowed=tar.allowed)
+        if found.reason is not None:
+            told = f"{row.source}: {uri} {found.detail}"
+            return SourceProblem(row.utterance_id, row.source, found.reason, told, found.value, found.allowed)
+        assert found.digest is not None
+        return Located(uri, found.digest, found.offset, found.size)
+
+    def _read(self, job: tuple[str, bool]) -> list[_Found]:
+        """In a thread: the file, or all members of the tar."""
+        name, is_tar = job
+        uri = self._root.uri(name)
+        members: dict[str, _Found] = {}
+        try:
+            with self._root.open(name) as stream:
+                if not is_tar:
+                    return [_Found(uri, _digest(stream, None), None, self._root.files[name].size)]
+                for member in tar_members(stream):
+                    _add(members, uri, member, stream)
+        except OSError as error:
+            whole = _Found(uri, reason="unreadable", detail=f"cannot be read: {error}")
+        except AudioFaultError as error:
+            problem = error.problem
+            whole = _Found(
+                uri, None, None, None, problem.reason, problem.detail, problem.value, problem.limit
+            )
+        else:
+            whole = _Found(uri)
+        return [*members.values(), whole]
+
+    def _get(self, uri: str) -> _Found | None:
+        row = self._database.execute("SELECT * FROM source WHERE uri = ?", (uri,)).fetchone()
+        return None if row is None else _Found(*row)
+
+    def _keep(self, found: Iterable[_Found]) -> None:
+        self._database.executemany(
+            "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (one.row() for one in found)
+        )
+
+
+def _add(members: dict[str, _Found], tar: str, member: TarMember, stream: IO[bytes]) -> None:
+    if not is_text(member.name):
+        return  # no row can name it, and its reader says so
+    uri = member_name(tar, member.name)
+    problem = member.problem
+    if member.name in members:
+        detail = "stands in the tar file twice; which of them is meant cannot be told"
+        members[member.name] = _Found(uri, reason="unsafe_member", detail=detail)
+    elif problem is not None:
+        members[member.name] = _Found(
+            uri,
+            None,
+            member.offset,
+            member.size,
+            problem.reason,
+            problem.detail,
+            problem.value,
+            problem.limit,
+        )
+    else:
+        stream.seek(member.offset)
+        members[member.name] = _Found(uri, _digest(stream, member.size), member.offset, member.size)
+
+
+def _digest(stream: IO[bytes], size: int | None) -> str:
+    """SHA-256 of the next ``size`` bytes, or of all that are left, in blocks of 1 MiB."""
+    state = hashlib.sha256()
+    while block := stream.read(_BLOCK_BYTES if size is None else min(size, _BLOCK_BYTES)):
+        state.update(block)
+        size = None if size is None else size - len(block)
+    return state.hexdigest()
+
+
+def is_text(*values: str) -> bool:
+    """Whether all of them can be written: bytes of a file's name that are no UTF-8 are lone surrogates here."""
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
