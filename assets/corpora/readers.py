@@ -10,6 +10,7 @@ from assets.corpora.aishell1 import Aishell1Options, read_aishell1
 from assets.corpora.aishell3 import Aishell3Options, read_aishell3
 from assets.corpora.common_voice import CommonVoiceOptions, read_common_voice
 from assets.corpora.emilia import EmiliaOptions, read_emilia
+from assets.corpora.gigaspeech import GigaSpeechOptions, read_gigaspeech
 from assets.corpora.instructions import InstructionsOptions, read_instructions
 from assets.corpora.jsonl import JsonlOptions, read_jsonl
 from assets.corpora.kaldi import KaldiOptions, read_kaldi
@@ -26,6 +27,7 @@ from assets.corpora.table import TableOptions, read_table
 from assets.corpora.untranscribed import UntranscribedOptions, read_untranscribed
 from assets.corpora.utterance import Row
 from assets.corpora.wenet_list import WenetListOptions, read_wenet_list
+from assets.corpora.wenetspeech import WenetSpeechOptions, read_wenetspeech
 from assets.corpora.wenetspeech4tts import WenetSpeech4TTSOptions, read_wenetspeech4tts
 
 ReaderName = Literal[
@@ -38,7 +40,9 @@ ReaderName = Literal[
     "common_voice",
     "aishell1",
     "aishell3",
+    "wenetspeech",
     "wenetspeech4tts",
+    "gigaspeech",
     "emilia",
     "wenet_list",
     "kaldi",
@@ -74,6 +78,8 @@ READERS: dict[ReaderName, Reader] = {
     "common_voice": Reader(CommonVoiceOptions, read_common_voice),
     "aishell1": Reader(Aishell1Options, read_aishell1),
     "aishell3": Reader(Aishell3Options, read_aishell3),
+    "wenetspeech": Reader(WenetSpeechOptions, read_wenetspeech),
+    "gigaspeech": Reader(GigaSpeechOptions, read_gigaspeech),
     "wenetspeech4tts": Reader(WenetSpeech4TTSOptions, read_wenetspeech4tts),
     "emilia": Reader(EmiliaOptions, read_emilia),
     "wenet_list": Reader(WenetListOptions, read_wenet_list),

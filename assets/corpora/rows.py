@@ -61,6 +61,10 @@ class RowError(UserError):
         """State the row's id, unless it is known already."""
         self._utterance_id = self._utterance_id or utterance_id
 
+    def with_consequence(self, consequence: str) -> RowError:
+        """The same fault, with what comes of it."""
+        return RowError(self._reason, f"{self}; {consequence}", self._value, self._limit, self._utterance_id)
+
     def at(self, source: str, utterance_id: str | None = None) -> SourceProblem:
         """The row of the ledger; a row whose id is not known has its place for an id."""
         row_id = self._utterance_id or utterance_id or source

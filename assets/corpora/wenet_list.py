@@ -1,7 +1,7 @@
 """Reader ``wenet_list``: WeNet's ``data.list``, JSON lines with ``key``, ``wav`` and ``txt``.
 
-A line may have ``speaker`` and ``lang`` besides. One with ``start`` or ``end`` is a part of a longer file and is
-refused; shards are another layout. WeNet's pair of ``wav.scp`` and ``text`` is read by ``kaldi``.
+A line may have ``speaker`` and ``lang`` besides, and ``start`` or ``end``, in seconds, of a part of a longer file.
+WeNet's pair of ``wav.scp`` and ``text`` is read by ``kaldi``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from assets.corpora.rows import (
     rows_of_lines,
     string_of,
 )
+from assets.corpora.segments import checked_part, seconds
 from assets.corpora.utterance import Row, Utterance
 
 
@@ -60,12 +61,23 @@ def _row(line: str, source: str, strip_prefix: str, recordings: Recordings) -> U
     try:
         audio = string_of(value, "wav").removeprefix(strip_prefix)
         recordings.name(audio)
-        if part := sorted({"start", "end"} & set(value)):
-            raise RowError("malformed_row", f"{part} make it a part of a file; allowed are whole files")
+        start_s = seconds(value["start"], "start") if "start" in value else None
+        end_s = seconds(value["end"], "end") if "end" in value else None
+        if start_s is not None or end_s is not None:
+            start_s, end_s = checked_part(start_s or 0.0, end_s)
         text = string_of(value, "txt")
         speaker = string_of(value, "speaker") if "speaker" in value else ""
         language = string_of(value, "lang") if "lang" in value else ""
     except RowError as error:
         error.belongs_to(utterance_id)
         raise
-    return Utterance(utterance_id, source, audio, text, speaker or "unknown", language or None)
+    return Utterance(
+        utterance_id,
+        source,
+        audio,
+        text,
+        speaker or "unknown",
+        language or None,
+        segment_start_s=start_s,
+        segment_end_s=end_s,
+    )

@@ -1,10 +1,9 @@
-"""Kaldi directories: joined by id in any order, commands never run, segments refused."""
+"""Kaldi directories: joined by id in any order, commands never run, segments cut from recordings."""
 
 from __future__ import annotations
 
-import pytest
-
-from validation.errors import ConfigurationError
+from assets.corpora.ingest import ingest
+from validation.ledger import read_ledger
 
 REAL = "wenet_datalist/test/resources/dataset"
 
@@ -60,10 +59,59 @@ def test_commands_and_archives_are_bad_rows_and_are_never_run(lay, read, tmp_pat
     assert "utt2spk names no speaker of 'g'" in found.problems["wav.scp:7"].detail
 
 
-def test_segments_are_refused_by_name(lay, read):
-    root = lay({"data/wav.scp": "r r.wav\n", "data/text": "u x\n", "data/segments": "u r 0 1\n"})
-    with pytest.raises(ConfigurationError, match="data/segments"):
-        read("kaldi", root, directory="data")
+def test_segments_are_parts_of_recordings(lay, read):
+    segments = (
+        "u1 r1 0.50 2.0\nu2 r1 2.0 -1\nu3 r2 3 1\nu4 r2 -2 1\nu5 r2 x 1\nu6 r2 0\nu7 gone 0 1\nu8 r1 0 1\n"
+    )
+    text = "".join(f"u{n} text {n}\n" for n in (1, 2, 3, 4, 5, 6, 7, 9))
+    root = lay(
+        {
+            "data/wav.scp": "r1 one.wav\nr2 two.wav\nr3 three.wav\nr4 sox x |\n",
+            "data/text": text,
+            "data/segments": segments,
+            "data/utt2spk": "".join(f"u{n} ann\n" for n in range(1, 10)),
+            **{f"{name}.wav": b"" for name in ("one", "two", "three", "four")},
+        }
+    )
+    found = read("kaldi", root, directory="data")
+    parts = {
+        name: (row.audio, row.segment_start_s, row.segment_end_s, row.text)
+        for name, row in found.said.items()
+    }
+    assert parts == {"u1": ("one.wav", 0.5, 2.0, "text 1"), "u2": ("one.wav", 2.0, None, "text 2")}
+    assert found.reasons == {
+        "data/wav.scp:4": "malformed_row",
+        "data/segments:3": "bad_segment",
+        "data/segments:4": "bad_segment",
+        "data/segments:5": "malformed_row",
+        "data/segments:6": "column_count",
+        "data/segments:7": "missing_audio",
+        "data/segments:8": "no_transcript",
+        "data/wav.scp:3": "no_transcript",
+        "data/text:8": "missing_audio",
+        "four.wav": "no_transcript",
+    }
+    assert found.problems["data/segments:4"].utterance_id == "u4"
+
+
+def test_segments_are_stored_each_with_its_own_audio(tmp_path, lake, make):
+    make.speech(tmp_path / "c" / "long.wav", seconds=4.0)
+    for name, content in {
+        "wav.scp": "long long.wav\n",
+        "text": "a some words\nb some more words\nc too far\n",
+        "segments": "a long 0 1.5\nb long 1.5 -1\nc long 3 9\n",
+    }.items():
+        (tmp_path / "c" / name).write_text(content)
+    entry = make.entry("kaldi", tmp_path / "c")
+    assert ingest(entry, lake).rows == 3
+    make.run_all(entry, lake)
+    stored = lake.read_table("audio_22k", "made").select("utterance_id", "duration_s").rows()
+    assert [(name, round(length, 3)) for name, length in stored] == [("a", 1.5), ("b", 2.5)]
+    assert dict(read_ledger(lake, "made").select("utterance_id", "reason").iter_rows()) == {
+        "a": "accepted",
+        "b": "accepted",
+        "c": "bad_segment",
+    }
 
 
 def test_lines_in_another_encoding_are_told(lay, read):
