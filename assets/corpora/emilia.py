@@ -1,7 +1,7 @@
-"""Reader ``emilia``: one JSON file beside each MP3, or JSON lines that name them; Emilia-YODAS has the same.
+"""Reader ``emilia``: one JSON beside each MP3, in tar files or folders, or JSON lines; Emilia-YODAS has the same.
 
 A JSON has ``id`` (``_id`` in YODAS), ``text``, ``speaker``, ``language``, ``dnsmos`` and ``duration``. The audio is the
-file of the same name beside it (an unpacked tar), else ``wav`` or ``mp3``, relative to the folder of the JSON.
+member or file of the same name beside it, else ``wav`` or ``mp3``, relative to the folder of the JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from assets.corpora.rows import (
     string_of,
     text_lines,
 )
-from assets.corpora.utterance import Row, Utterance
+from assets.corpora.shards import COMPRESSED, ShardPair, pairs_of_shard
+from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 
 class EmiliaOptions(ReaderOptions):
@@ -28,7 +29,7 @@ class EmiliaOptions(ReaderOptions):
 
     def wanted(self) -> str:
         """The layout."""
-        return "*.json beside *.mp3, or *.jsonl"
+        return "*.tar with *.json and *.mp3, *.json beside *.mp3, or *.jsonl"
 
     def field_names(self) -> frozenset[str]:
         """``dnsmos`` and ``duration`` (seconds), as the JSON has them, empty where it has not."""
@@ -36,11 +37,13 @@ class EmiliaOptions(ReaderOptions):
 
 
 def read_emilia(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
-    """Rows in the order of the JSON files, then audio that none of them names."""
+    """Rows in the order of the files, and of the keys within a tar, then audio that none of them names."""
     recordings = Recordings(root)
     for name in root.files:
         suffix = splitext(name)[1]
-        if suffix == ".json":
+        if suffix == ".tar" or name.endswith(COMPRESSED):
+            yield from map(_packed, pairs_of_shard(root, name, ".json"))
+        elif suffix == ".json":
             yield _beside(root, name, recordings)
         elif suffix == ".jsonl":
             folder = dirname(name)
@@ -63,6 +66,17 @@ def _beside(root: CorpusRoot, name: str, recordings: Recordings) -> Row:
         return recordings.without(_row(value, name, audio or _named(value, dirname(name))))
     except RowError as error:
         return error.at(name, stem)
+
+
+def _packed(pair: ShardPair | SourceProblem) -> Row:
+    if isinstance(pair, SourceProblem):
+        return pair
+    try:
+        if isinstance(pair.text, RowError):
+            raise pair.text
+        return _row(json_object(pair.text), pair.source, pair.audio)
+    except RowError as error:
+        return error.at(pair.source, pair.key)
 
 
 def _named(value: dict[str, Any], folder: str) -> str:
