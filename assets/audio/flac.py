@@ -35,7 +35,7 @@ def flac_shortfall(data: ByteView) -> tuple[int, int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The last frame whose header is whole: its first sample, the first after it, and the bytes up to the file's end."""
+    """The last frame whose header is whole: its first sample, the first after it, its bytes up to the file's end."""
 
     first: int
     end: int

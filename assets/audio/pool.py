@@ -43,8 +43,8 @@ def map_surviving(
 
     When a worker dies (a crash in a native decoder, the out-of-memory killer) or works on one task for longer than
     ``limit_s(task)`` seconds, the tasks that were under way are done again, each alone, in up to two tries; the one
-    that survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions of
-    ``function`` are raised here.
+    that survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions
+    of ``function`` are raised here.
 
     Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
     however it ends.

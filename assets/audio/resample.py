@@ -39,9 +39,9 @@ _RUN_BYTES = 64 << 20
 def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
     """Decode, measure, resample and write the audio of the corpus' raw utterances.
 
-    Each recording is read and decoded once, by one of ``workers`` processes, however many segments it has. Those done in
-    an earlier pass, finished or killed, are not done again unless their stored audio is gone, or what was wrong with
-    them may have passed. A recording with a fault becomes a ledger row and stops nothing.
+    Each recording is read and decoded once, by one of ``workers`` processes, however many segments it has. Segments
+    done in an earlier pass, finished or killed, are not done again unless their stored audio is gone, or what was wrong
+    with them may have passed. A recording with a fault becomes a ledger row and stops nothing.
 
     Raises:
         validation.lake.MissingTableError: if the corpus has not been read (``raw_utterances``).
