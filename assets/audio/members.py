@@ -1,4 +1,4 @@
-"""Recordings inside tar files: how a corpus names one (``shard.tar!member/name.wav``), and where each lies.
+"""Recordings inside other files: how a corpus names one (``shard.tar!member/name.wav``), and where each lies in a tar.
 
 Nothing is unpacked: a member is a range of the tar's bytes. Members are read from uncompressed tars only; in a
 compressed one, nothing can be found without decompressing all before it.
@@ -14,7 +14,7 @@ from typing import IO
 
 from assets.audio.problem import AudioProblem, fault
 
-_MEMBER = re.compile(r"(.*?\.tar)!(.+)", re.IGNORECASE | re.DOTALL)
+_MEMBER = re.compile(r"(.*?\.(?:tar|parquet|arrow))!(.+)", re.IGNORECASE | re.DOTALL)
 _BLOCK_BYTES = 512
 _LARGEST_EXTENSION_BYTES = 1 << 20  # the name or the fields of one member: real ones have hundreds of bytes
 _EXTENDED = (b"L", b"K", b"x", b"g")
@@ -22,7 +22,7 @@ _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 
 def member_name(tar: str, member: str) -> str:
-    """The one notation for a member of a tar."""
+    """The one notation for a member of a tar, and for a recording in a column (:mod:`assets.audio.columns`)."""
     return f"{tar}!{member}"
 
 

@@ -15,6 +15,7 @@ from typing import IO
 import fsspec
 
 from assets.audio.byte_view import ByteView, FileView
+from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError, AudioProblem
 
 # Up to this size a recording is held in memory; above it, what a worker holds no longer depends on the recording.
@@ -28,13 +29,15 @@ class Place:
 
     Attributes:
         uri: Path or URL of the file.
-        offset: First byte, for a member of a tar; ``None``: the file is the recording.
+        offset: First byte, for a member of a tar, and the row of a column; ``None``: the file is the recording.
         size: Bytes of the member; of a file, ``None`` or what it had when its corpus was read.
+        column: Of a Parquet or Arrow file, the one that holds the recording.
     """
 
     uri: str
     offset: int | None = None
     size: int | None = None
+    column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def opened_container(uri: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def opened_source(container: IO[bytes], place: Place, digest: str) -> Iterator[SourceFile]:
+def opened_source(container: IO[bytes] | ColumnFile, place: Place, digest: str) -> Iterator[SourceFile]:
     """The recording at ``place`` of an open file or tar, its digest checked before anything of it is decoded.
 
     A recording above :data:`IN_MEMORY_BYTES` is read where it lies, if that is a file of this machine; from an object
@@ -92,6 +95,12 @@ def opened_source(container: IO[bytes], place: Place, digest: str) -> Iterator[S
         AudioFaultError: ``source_changed``, where it is another one now.
         OSError: if it cannot be read.
     """
+    if isinstance(container, ColumnFile):
+        assert place.column is not None and place.offset is not None
+        value = container.value(place.column, place.offset) or b""
+        _refuse_changed(hashlib.sha256(value).hexdigest(), digest)
+        yield SourceFile.of_bytes(value)
+        return
     container.seek(place.offset or 0)
     # A file is read to its end, whatever size it had; a member ends where the next one begins.
     left = None if place.offset is None else place.size

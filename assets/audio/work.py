@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO
 
+from assets.audio.columns import ColumnFile, is_columnar, split_value
 from assets.audio.decode import open_source
 from assets.audio.members import split_member
 from assets.audio.problem import AudioFaultError, AudioProblem
@@ -23,7 +24,7 @@ class Recording:
 
     Attributes:
         uri: Path or URL of the file, or of a tar and the member of it.
-        offset: First byte of a member in its tar; ``None``: the recording is the file.
+        offset: First byte of a member in its tar, row of a column; ``None``: the recording is the file.
         size: Its bytes.
         digest: SHA-256 that it had when its corpus was read.
         raw_format: Notation of what its samples are, where it has no header.
@@ -39,7 +40,9 @@ class Recording:
     @property
     def place(self) -> Place:
         """Where its bytes lie."""
-        return Place(self.file, self.offset, self.size)
+        file, member = split_member(self.uri)
+        value = split_value(member) if self.offset is not None and member and is_columnar(file) else None
+        return Place(self.file, self.offset, self.size, None if value is None else value[0])
 
     @property
     def file(self) -> str:
@@ -73,6 +76,7 @@ class StoredAudio:
 
 
 SegmentResult = StoredAudio | AudioProblem
+Container = IO[bytes] | ColumnFile
 
 
 def do_source(task: SourceTask) -> list[list[SegmentResult]]:
@@ -80,8 +84,9 @@ def do_source(task: SourceTask) -> list[list[SegmentResult]]:
     results: list[list[SegmentResult]] = []
     try:
         with opened_container(task.recordings[0].file) as stream:
+            container = ColumnFile(stream) if task.recordings[0].place.column is not None else stream
             for recording in task.recordings:
-                results.append(_do_recording(task, recording, stream))
+                results.append(_do_recording(task, recording, container))
     except AudioFaultError as error:
         # The file as a whole: what has been done of it stays done.
         left = task.recordings[len(results) :]
@@ -89,12 +94,12 @@ def do_source(task: SourceTask) -> list[list[SegmentResult]]:
     return results
 
 
-def _do_recording(task: SourceTask, recording: Recording, stream: IO[bytes]) -> list[SegmentResult]:
+def _do_recording(task: SourceTask, recording: Recording, container: Container) -> list[SegmentResult]:
     raw = None if recording.raw_format is None else RawFormat.parse(recording.raw_format)
     results: dict[int, SegmentResult] = {}
     try:
         with (
-            opened_source(stream, recording.place, recording.digest) as file,
+            opened_source(container, recording.place, recording.digest) as file,
             open_source(file, recording.uri, raw) as source,
         ):
             for index, found in source.cut(recording.segments):

@@ -11,6 +11,7 @@ from assets.corpora.aishell3 import Aishell3Options, read_aishell3
 from assets.corpora.common_voice import CommonVoiceOptions, read_common_voice
 from assets.corpora.emilia import EmiliaOptions, read_emilia
 from assets.corpora.gigaspeech import GigaSpeechOptions, read_gigaspeech
+from assets.corpora.huggingface import HuggingFaceOptions, read_huggingface
 from assets.corpora.instructions import InstructionsOptions, read_instructions
 from assets.corpora.jsonl import JsonlOptions, read_jsonl
 from assets.corpora.kaldi import KaldiOptions, read_kaldi
@@ -49,6 +50,7 @@ ReaderName = Literal[
     "sidecar",
     "sphinx",
     "table",
+    "huggingface",
     "instructions",
     "untranscribed",
 ]
@@ -87,6 +89,7 @@ READERS: dict[ReaderName, Reader] = {
     "sidecar": Reader(SidecarOptions, read_sidecar),
     "sphinx": Reader(SphinxOptions, read_sphinx),
     "table": Reader(TableOptions, read_table),
+    "huggingface": Reader(HuggingFaceOptions, read_huggingface),
     "instructions": Reader(InstructionsOptions, read_instructions),
     "untranscribed": Reader(UntranscribedOptions, read_untranscribed),
 }

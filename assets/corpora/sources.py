@@ -1,4 +1,4 @@
-"""Where the audio that rows name lies, and its digest: files, and members of tar files, each read once.
+"""Where the audio that rows name lies, and its digest: files, members of tars, values of columns, each read once.
 
 What is found is kept on disk, so that a corpus of any size and in any order is located without sitting in memory.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
+from assets.audio.columns import ColumnFile, is_columnar, split_value, value_name
 from assets.audio.members import TarMember, member_name, split_member, tar_members
 from assets.audio.problem import AudioFaultError
 from assets.corpora.root import CorpusRoot, OutsideRootError
@@ -32,7 +33,7 @@ class Located:
 
     Attributes:
         uri: Path or URL of the file, with the member's name where it lies in a tar.
-        offset: First byte of a member in its tar; ``None``: the file is the recording.
+        offset: First byte of a member in its tar, row of a column; ``None``: the file is the recording.
         size: Bytes of the file or the member.
     """
 
@@ -92,8 +93,8 @@ class Sources:
         named = [self._named(row) for row in rows]
         places = dict.fromkeys(place for place in named if isinstance(place, tuple))
         missing = [place for place in places if self._get(self._uri(place)) is None]
-        jobs = dict.fromkeys((name, member is not None) for name, member in missing)
-        asked = [job for job in jobs if not job[1] or self._get(self._root.uri(job[0])) is None]
+        jobs = dict.fromkeys((name, _group(name, member)) for name, member in missing)
+        asked = [job for job in jobs if job[1] is None or self._get(self._whole(*job)) is None]
         for first in range(0, len(asked), _AT_ONCE):  # the index of a large tar takes memory until it is kept
             for found in self._threads.map(self._read, asked[first : first + _AT_ONCE]):
                 self._keep(found)
@@ -122,41 +123,48 @@ class Sources:
         name, member = place
         return self._root.uri(name) if member is None else member_name(self._root.uri(name), member)
 
+    def _whole(self, name: str, group: str | None) -> str:
+        """What stands in the index for all recordings of a tar, or of a column."""
+        return member_name(self._root.uri(name), group) if group else self._root.uri(name)
+
     def _answer(self, row: Row, place: tuple[str, str | None]) -> Located | SourceProblem:
         uri = self._uri(place)
         found = self._get(uri)
         if found is None:
-            tar = self._get(self._root.uri(place[0]))
-            assert tar is not None, "each file that is named has been read"
-            reason: Reason = tar.reason or "missing_audio"
-            detail = f"there is no such member{f': the tar file {tar.detail}' if tar.detail else ''}"
-            found = _Found(uri, reason=reason, detail=detail, value=tar.value, allowed=tar.allowed)
+            whole = self._get(self._whole(place[0], _group(*place)))
+            assert whole is not None, "each file that is named has been read"
+            reason: Reason = whole.reason or "missing_audio"
+            detail = f"there is no such member{f': the file {whole.detail}' if whole.detail else ''}"
+            found = _Found(uri, reason=reason, detail=detail, value=whole.value, allowed=whole.allowed)
         if found.reason is not None:
             told = f"{row.source}: {uri} {found.detail}"
             return SourceProblem(row.utterance_id, row.source, found.reason, told, found.value, found.allowed)
         assert found.digest is not None
         return Located(uri, found.digest, found.offset, found.size)
 
-    def _read(self, job: tuple[str, bool]) -> list[_Found]:
-        """In a thread: the file, or all members of the tar."""
-        name, is_tar = job
-        uri = self._root.uri(name)
+    def _read(self, job: tuple[str, str | None]) -> list[_Found]:
+        """In a thread: the file, or all members of the tar, or all values of the column."""
+        name, group = job
+        uri, whole_uri = self._root.uri(name), self._whole(name, group)
         members: dict[str, _Found] = {}
         try:
             with self._root.open(name) as stream:
-                if not is_tar:
+                if group is None:
                     return [_Found(uri, _digest(stream, None), None, self._root.files[name].size)]
-                for member in tar_members(stream):
-                    _add(members, uri, member, stream)
+                if is_columnar(name):
+                    _add_values(members, uri, group, ColumnFile(stream))
+                else:
+                    for member in tar_members(stream):
+                        _add(members, uri, member, stream)
         except OSError as error:
-            whole = _Found(uri, reason="unreadable", detail=f"cannot be read: {error}")
+            whole = _Found(whole_uri, reason="unreadable", detail=f"cannot be read: {error}")
         except AudioFaultError as error:
             problem = error.problem
             whole = _Found(
-                uri, None, None, None, problem.reason, problem.detail, problem.value, problem.limit
+                whole_uri, None, None, None, problem.reason, problem.detail, problem.value, problem.limit
             )
         else:
-            whole = _Found(uri)
+            whole = _Found(whole_uri)
         return [*members.values(), whole]
 
     def _get(self, uri: str) -> _Found | None:
@@ -167,6 +175,22 @@ class Sources:
         self._database.executemany(
             "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (one.row() for one in found)
         )
+
+
+def _group(name: str, member: str | None) -> str | None:
+    """What of the file is read at once: ``None``: the file as such; a column of it; empty: all its members."""
+    if member is None or not is_columnar(name):
+        return member and ""
+    value = split_value(member)
+    return "" if value is None else value[0]
+
+
+def _add_values(members: dict[str, _Found], uri: str, column: str, file: ColumnFile) -> None:
+    for row, value in file.values(column):
+        if value is not None:
+            named = value_name(column, row)
+            digest = hashlib.sha256(value).hexdigest()
+            members[named] = _Found(member_name(uri, named), digest, row, len(value))
 
 
 def _add(members: dict[str, _Found], tar: str, member: TarMember, stream: IO[bytes]) -> None:
