@@ -1,5 +1,7 @@
 """``audio_quality``: signal measures of every recording, with histograms."""
 
+import os
+
 import dagster as dg
 import polars as pl
 
@@ -13,7 +15,7 @@ from validation.schemas import TableName
 from validation.steps import table_digest
 
 _TABLE: TableName = "audio_quality"
-_DRAWING = 1  # raised when the same measures are drawn otherwise
+_DRAWING = 2  # raised when the same measures are drawn otherwise
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -25,7 +27,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "polars"},
-        description="Level, peak, clipping, DC offset, silence, SNR, bandwidth and speaking rate per utterance.",
+        description="Measures of each utterance: level, noise, clipping, drop-outs, band, channels, speaking rate.",
     )
     def audio_quality(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         lake = workspace.lake
@@ -33,7 +35,10 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         def show(corpus: str) -> dict[str, dg.MetadataValue]:
             return {"histograms": dg.MetadataValue.md(histograms(lake, corpus, [corpus]))}
 
-        outcomes = run_step(context, lambda corpus: measure_corpus(workspace.corpus(corpus), lake), show)
+        workers = len(os.sched_getaffinity(0))
+        outcomes = run_step(
+            context, lambda corpus: measure_corpus(workspace.corpus(corpus), lake, workers), show
+        )
         # A table may still hold corpora that the file no longer names, and lack some that were not measured yet.
         measured = [name for name in workspace.corpus_names if lake.has_table(_TABLE, name)]
         plot = histograms(lake, "all corpora", measured)

@@ -12,6 +12,8 @@ LEDGER_STAGES: tuple[Stage, ...] = get_args(Stage)
 
 Reason = Literal[
     "accepted",
+    # accepted, with something that a mixture may want to know
+    "background_noise",
     # the corpus' own rows
     "malformed_row",
     "wrong_delimiter",
@@ -47,19 +49,39 @@ Reason = Literal[
     "too_short",
     "too_long",
     "too_loud",
+    "too_quiet",
     "clipped",
     "dc_offset",
+    "dead_channel",
+    "anti_phase",
+    "dropout",
     "mostly_silence",
+    "long_silence",
     "noisy",
+    "hum",
+    "no_dynamics",
     "narrow_band",
+    "upsampled",
+    "no_speech",
+    "low_mos",
+    # the transcript
     "text_too_short",
     "text_too_long",
+    "text_rate_outlier",
+    "control_characters",
+    "wrong_script",
+    "wrong_language",
+    "repetitive_text",
+    "template_text",
+    "unwanted_words",
+    "transcript_mismatch",
     "companion_lost",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 OUTCOME_OF: dict[Reason, Outcome] = {
     "accepted": "accepted",
+    "background_noise": "accepted",
     # could not be read or decoded
     "malformed_row": "errored",
     "wrong_delimiter": "errored",
@@ -91,18 +113,36 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "too_short": "rejected",
     "too_long": "rejected",
     "too_loud": "rejected",
+    "too_quiet": "rejected",
     "clipped": "rejected",
     "dc_offset": "rejected",
+    "dropout": "rejected",
     "mostly_silence": "rejected",
     "noisy": "rejected",
+    "hum": "rejected",
+    "no_dynamics": "rejected",
     "narrow_band": "rejected",
+    "no_speech": "rejected",
+    "low_mos": "rejected",
+    "control_characters": "rejected",
+    "repetitive_text": "rejected",
+    "unwanted_words": "rejected",
     "companion_lost": "rejected",
     # decodes, but contradicts itself: a person should look
     "truncated": "quarantined",
     "wrong_extension": "quarantined",
     "channels_cancel": "quarantined",
+    "dead_channel": "quarantined",
+    "anti_phase": "quarantined",
+    "long_silence": "quarantined",
+    "upsampled": "quarantined",
     "text_too_short": "quarantined",
     "text_too_long": "quarantined",
+    "text_rate_outlier": "quarantined",
+    "wrong_script": "quarantined",
+    "wrong_language": "quarantined",
+    "template_text": "quarantined",
+    "transcript_mismatch": "quarantined",
 }
 
 # Faults of the machine or the moment, not of the file: a step that ended rows with them is not done, and tries those

@@ -89,7 +89,10 @@ class Audio22k(_Contract):
 
 
 class AudioQuality(_Contract):
-    """Signal measures of the source audio, one row per utterance; silence has a level of -120 dBFS."""
+    """Measures of the source audio, one row per utterance (:mod:`validation.measures` says what each is).
+
+    Those of models are null where the model is off, those of the transcript where there is none.
+    """
 
     corpus: str
     utterance_id: str
@@ -97,13 +100,35 @@ class AudioQuality(_Contract):
     source_rate_hz: pl.Int32 = pa.Field(gt=0)
     level_dbfs: float
     peak_dbfs: float
+    loudness_lufs: float = pa.Field(nullable=True)
+    crest_db: float
+    dynamic_range_db: float = pa.Field(ge=0)
     clipped_share: float = pa.Field(ge=0, le=1)
+    clipped_runs: pl.Int64 = pa.Field(ge=0)
+    longest_clip_s: float = pa.Field(ge=0)
+    dropout_s: float = pa.Field(ge=0)
+    longest_dropout_s: float = pa.Field(ge=0)
     dc_offset: float = pa.Field(ge=-1, le=1)
     silence_share: float = pa.Field(ge=0, le=1)
+    leading_silence_s: float = pa.Field(ge=0)
+    trailing_silence_s: float = pa.Field(ge=0)
     snr_db: float
+    rumble_db: float
+    hum_db: float = pa.Field(nullable=True)
     bandwidth_hz: float = pa.Field(ge=0)
+    bandwidth_share: float = pa.Field(ge=0, le=1)
+    dead_channels: pl.Int64 = pa.Field(ge=0)
+    channel_correlation: float = pa.Field(ge=-1, le=1)
     nonfinite_samples: pl.Int64 = pa.Field(ge=0)
     chars_per_second: float = pa.Field(ge=0, nullable=True)
+    rate_deviation: float = pa.Field(nullable=True, description="robust z-score of chars_per_second")
+    speech_share: float = pa.Field(ge=0, le=1, nullable=True, description="voice activity model")
+    mos: float = pa.Field(ge=0, le=5, nullable=True, description="DNSMOS, overall")
+    mos_signal: float = pa.Field(ge=0, le=5, nullable=True)
+    mos_background: float = pa.Field(ge=0, le=5, nullable=True)
+    heard_text: str = pa.Field(nullable=True, description="what the ASR model heard")
+    word_error_rate: float = pa.Field(ge=0, nullable=True, description="of heard_text against the transcript")
+    char_error_rate: float = pa.Field(ge=0, nullable=True)
 
 
 class AcceptedUtterances(_Contract):

@@ -1,24 +1,33 @@
-"""Typed thresholds over the signal measures, and the list of what a recording violates."""
+"""Typed thresholds over the measures of signal, text and models; the values stand in ``thresholds.yaml``."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
+import polars as pl
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from validation.errors import UserError
-from validation.ledger import Reason
 from validation.strict import Strict, explain
 
 # By primary language tag, because a limit is looked up by it: an entry for zh-CN would never be found.
 _Language = Annotated[str, Field(pattern=r"^(default|[a-z]{2,3})$")]
 PerLanguage = dict[_Language, Annotated[float, Field(gt=0)]]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Level = Annotated[float, Field(ge=-120, le=0)]
+_Word = Annotated[str, Field(pattern=r"\S")]
+
+_ORDERED = (
+    ("min_duration_s", "max_duration_s"),
+    ("min_sample_rate_hz", "max_sample_rate_hz"),
+    ("silence_level_dbfs", "min_level_dbfs"),
+    ("min_level_dbfs", "max_level_dbfs"),
+    ("min_snr_db", "note_snr_db"),
+)
 
 
 class ThresholdError(UserError):
@@ -26,7 +35,7 @@ class ThresholdError(UserError):
 
 
 class Thresholds(Strict):
-    """Limits of the signal measures; units are in the names, values and their reasons in ``thresholds.yaml``."""
+    """Limits of the measures; units are in the names, values and their reasons in ``thresholds.yaml``."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -34,33 +43,64 @@ class Thresholds(Strict):
     max_duration_s: float = Field(gt=0)
     min_sample_rate_hz: int = Field(gt=0)
     max_sample_rate_hz: int = Field(gt=0)
-    min_level_dbfs: float = Field(ge=-120, le=0)
-    max_level_dbfs: float = Field(ge=-120, le=0)
-    max_clipped_share: float = Field(ge=0, le=1)
-    max_dc_offset: float = Field(ge=0, le=1)
-    max_silence_share: float = Field(ge=0, le=1)
+    silence_level_dbfs: _Level
+    min_level_dbfs: _Level
+    max_level_dbfs: _Level
+    max_clipped_share: _Share
+    max_longest_clip_s: float = Field(ge=0)
+    max_dc_offset: _Share
+    max_dead_channels: int = Field(ge=0)
+    min_channel_correlation: float = Field(ge=-1, le=1)
+    max_dropout_s: float = Field(ge=0)
+    max_silence_share: _Share
+    max_leading_silence_s: float = Field(ge=0)
+    max_trailing_silence_s: float = Field(ge=0)
     min_snr_db: float
+    note_snr_db: float
+    max_hum_db: float
+    min_dynamic_range_db: float = Field(ge=0)
     min_bandwidth_hz: float = Field(ge=0)
+    min_bandwidth_share: _Share
     max_nonfinite_samples: int = Field(ge=0)
+    min_speech_share: _Share
+    min_mos: float = Field(ge=0, le=5)
+    max_word_error_rate: float = Field(ge=0)
+    max_char_error_rate: float = Field(ge=0)
+    min_language_probability: _Share
     min_chars_per_second: PerLanguage
     max_chars_per_second: PerLanguage
+    max_rate_deviation: float = Field(gt=0)
+    max_control_characters: int = Field(ge=0)
+    min_script_share: _Share
+    max_repeated_share: _Share
+    max_text_occurrences: int = Field(ge=1)
+    unwanted_words: tuple[_Word, ...]
+    max_unwanted_words: int = Field(ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Thresholds:
-        for measure in ("duration_s", "sample_rate_hz", "level_dbfs"):
-            low, high = getattr(self, f"min_{measure}"), getattr(self, f"max_{measure}")
+        for low_name, high_name in _ORDERED:
+            low, high = getattr(self, low_name), getattr(self, high_name)
             if low >= high:
-                raise ValueError(f"min_{measure} = {low} must be below max_{measure} = {high}")
+                raise ValueError(f"{low_name} = {low} must be below {high_name} = {high}")
         for name in ("min_chars_per_second", "max_chars_per_second"):
             if "default" not in getattr(self, name):
                 raise ValueError(f"{name} needs an entry 'default' for languages without one of their own")
         for language in sorted({*self.min_chars_per_second, *self.max_chars_per_second}):
-            low, high = (_limit(self, f"{side}_chars_per_second", language) for side in ("min", "max"))
+            low, high = (self.limit(f"{side}_chars_per_second", language) for side in ("min", "max"))
             if low >= high:
                 raise ValueError(
                     f"{language}: min_chars_per_second = {low} must be below max_chars_per_second = {high}"
                 )
         return self
+
+    def limit(self, name: str, language: str) -> float:
+        """The limit for a row of this language (a tag such as ``en`` or ``zh-CN``)."""
+        limit = getattr(self, name)
+        if isinstance(limit, dict):
+            primary = primary_language(language)
+            return float(limit[primary] if primary in limit else limit["default"])
+        return float(limit)
 
     def overridden(self, values: Mapping[str, Any]) -> Thresholds:
         """These thresholds with some values replaced; languages not named keep theirs.
@@ -73,58 +113,6 @@ class Thresholds(Strict):
             both_maps = isinstance(merged.get(name), dict) and isinstance(value, dict)
             merged[name] = {**merged[name], **value} if both_maps else value
         return _validated(merged, "thresholds")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One measure outside its limit; ``detail`` names both with their unit."""
-
-    reason: Reason
-    value: float
-    limit: float
-    detail: str
-
-
-# Order is the order of importance: the first violation becomes the ledger's reason. What a defect brings about (a
-# silent file has no band and no SNR, either) comes after the defect.
-_CHECKS: tuple[tuple[str, str, Reason, str, str], ...] = (
-    ("nonfinite_samples", "max", "non_finite", "NaN or infinite samples", ""),
-    ("level_dbfs", "min", "silent", "level", " dBFS"),
-    ("duration_s", "min", "too_short", "duration", " s"),
-    ("duration_s", "max", "too_long", "duration", " s"),
-    ("sample_rate_hz", "min", "sample_rate", "sample rate", " Hz"),
-    ("sample_rate_hz", "max", "sample_rate", "sample rate", " Hz"),
-    ("dc_offset", "max", "dc_offset", "DC offset", " of full scale"),
-    ("clipped_share", "max", "clipped", "clipped share", ""),
-    ("level_dbfs", "max", "too_loud", "level", " dBFS"),
-    ("silence_share", "max", "mostly_silence", "silence share", ""),
-    ("snr_db", "min", "noisy", "signal-to-noise ratio", " dB"),
-    ("bandwidth_hz", "min", "narrow_band", "bandwidth", " Hz"),
-    ("chars_per_second", "min", "text_too_short", "text against audio", " characters/s"),
-    ("chars_per_second", "max", "text_too_long", "text against audio", " characters/s"),
-)
-_COLUMN_OF = {"sample_rate_hz": "source_rate_hz"}
-
-
-def violations(thresholds: Thresholds, measures: Mapping[str, Any], language: str) -> list[Violation]:
-    """What a row of ``audio_quality`` violates, the most important first.
-
-    Args:
-        measures: One row of the table ``audio_quality``; ``chars_per_second`` may be ``None`` (no transcript).
-        language: A language tag such as ``en`` or ``zh-CN``, for the limits that depend on it.
-    """
-    found = []
-    for measure, side, reason, words, unit in _CHECKS:
-        value = measures[_COLUMN_OF.get(measure, measure)]
-        if value is None:
-            continue
-        size = abs(value) if measure == "dc_offset" else value
-        limit = _limit(thresholds, f"{side}_{measure}", language)
-        if math.isnan(size) or (size < limit if side == "min" else size > limit):
-            relation = "below" if side == "min" else "above"
-            detail = f"{words} {value:.6g}{unit} is {relation} the limit of {limit:g}{unit}"
-            found.append(Violation(reason, float(value), float(limit), detail))
-    return found
 
 
 def load_thresholds(path: Path | None = None) -> Thresholds:
@@ -143,12 +131,14 @@ def load_thresholds(path: Path | None = None) -> Thresholds:
     return _validated(yaml.safe_load(text), name)
 
 
-def _limit(thresholds: Thresholds, name: str, language: str) -> float:
-    limit = getattr(thresholds, name)
-    if isinstance(limit, dict):
-        primary = language.lower().replace("_", "-").split("-")[0]
-        return float(limit[primary] if primary in limit else limit["default"])
-    return float(limit)
+def primary_language(language: str) -> str:
+    """``zh`` for ``zh-CN`` and ``ZH_tw``."""
+    return language.lower().replace("_", "-").split("-")[0]
+
+
+def primary_language_expr() -> pl.Expr:
+    """:func:`primary_language` of the column ``language``, for a whole table."""
+    return pl.col("language").str.to_lowercase().str.extract(r"^([^-_]*)")
 
 
 def _validated(values: Any, name: str) -> Thresholds:

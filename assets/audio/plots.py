@@ -21,38 +21,55 @@ _BLUE = "#3b6ea5"
 # Column of audio_quality, and what the axis says.
 _PANELS: tuple[tuple[str, str], ...] = (
     ("duration_s", "duration (s)"),
+    ("source_rate_hz", "sample rate (Hz)"),
+    ("bandwidth_hz", "bandwidth (Hz)"),
+    ("bandwidth_share", "bandwidth, of the rate's"),
     ("level_dbfs", "level (dBFS)"),
     ("peak_dbfs", "peak (dBFS)"),
+    ("loudness_lufs", "loudness (LUFS)"),
+    ("dynamic_range_db", "dynamic range (dB)"),
+    ("snr_db", "SNR estimate (dB)"),
+    ("rumble_db", "rumble (dB)"),
+    ("hum_db", "hum (dB)"),
     ("clipped_share", "clipped share"),
+    ("longest_clip_s", "longest clip (s)"),
+    ("dropout_s", "drop-outs (s)"),
     ("dc_offset", "DC offset"),
     ("silence_share", "silence share"),
-    ("snr_db", "SNR estimate (dB)"),
-    ("bandwidth_hz", "bandwidth (Hz)"),
-    ("source_rate_hz", "sample rate (Hz)"),
+    ("leading_silence_s", "silence at the start (s)"),
+    ("trailing_silence_s", "silence at the end (s)"),
+    ("channel_correlation", "channel correlation"),
+    ("dead_channels", "dead channels"),
     ("nonfinite_samples", "non-finite samples"),
     ("chars_per_second", "characters / s"),
+    ("rate_deviation", "characters / s, z-score"),
+    ("speech_share", "speech share"),
+    ("mos", "DNSMOS"),
+    ("word_error_rate", "word error rate"),
+    ("char_error_rate", "character error rate"),
 )
 
 
 def quality_histograms(quality: pl.DataFrame, title: str) -> str:
-    """A histogram of each measure as one PNG, embedded in Markdown.
+    """A histogram of each measure that was taken as one PNG, embedded in Markdown.
 
     Args:
         quality: Rows of the table ``audio_quality``.
     """
     if quality.is_empty():
         return f"{title}: no audio"
-    rows = -(-len(_PANELS) // _COLUMNS)
+    panels = [panel for panel in _PANELS if quality[panel[0]].null_count() < quality.height]
+    rows = -(-len(panels) // _COLUMNS)
     figure = Figure(figsize=(_PANEL_INCHES[0] * _COLUMNS, _PANEL_INCHES[1] * rows), layout="constrained")
     figure.suptitle(f"{title}: {quality.height} recordings", fontsize=10)
     axes = figure.subplots(rows, _COLUMNS).ravel()
-    for axis, (column, label) in zip(axes, _PANELS, strict=False):
+    for axis, (column, label) in zip(axes, panels, strict=False):
         axis.hist(quality[column].drop_nulls().to_numpy(), bins=_BINS, color=_BLUE)
         axis.set_xlabel(label, fontsize=8)
         axis.tick_params(labelsize=7)
         # A handful of damaged files beside thousands of good ones must still be seen.
         axis.set_yscale("symlog", linthresh=10)
-    for axis in axes[len(_PANELS) :]:
+    for axis in axes[len(panels) :]:
         axis.set_axis_off()
     return figure_markdown(figure, f"measures of {title}")
 

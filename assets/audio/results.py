@@ -23,12 +23,12 @@ from assets.audio.work import Recording, SegmentResult
 from assets.audio.write import Stored
 from validation.errors import UserError
 from validation.lake import Lake
-from validation.measures import Measures
+from validation.measures import COUNTS, Measures
 from validation.reasons import PASSING
 from validation.stored_audio import WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
-AUDIO_RECIPE = 3
+AUDIO_RECIPE = 4
 
 # What determines a result: content, extension (it may contradict the content), what samples without a header were
 # declared to be, and segment, in seconds.
@@ -51,7 +51,7 @@ _SCHEMA: dict[str, Any] = {
     "source_rate_hz": pl.Int32,
     "source_channels": pl.Int32,
     "source_format": pl.String,
-    **{name: pl.Int64 if name == "nonfinite_samples" else pl.Float64 for name in MEASURES},
+    **{name: pl.Int64 if name in COUNTS else pl.Float64 for name in MEASURES},
     "reason": pl.String,
     "value": pl.Float64,
     "limit": pl.Float64,

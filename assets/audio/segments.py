@@ -18,6 +18,7 @@ from assets.audio.flac import flac_shortfall
 from assets.audio.problem import AudioFaultError, AudioProblem, fault, truncated
 from assets.audio.source_file import SourceFile
 from validation.measures import Waveform
+from validation.signal.channels import ChannelMeasures, channel_measures
 
 LONGEST_S = 3_600.0  # of one utterance
 MOST_SAMPLES = 1 << 28  # of one utterance, over all channels: 1 GiB decoded, what a worker may take
@@ -43,6 +44,7 @@ class Decoded:
     rate_hz: int
     channels: int
     format: str
+    channel_measures: ChannelMeasures
 
 
 class AudioSource:
@@ -78,7 +80,8 @@ class AudioSource:
         except DecodeError as error:
             raise self._broken_off(str(error)) from error
         decoder = self._decoder
-        return Decoded(mix(samples_NC), decoder.rate_hz, decoder.channels, decoder.format)
+        faults = channel_measures(samples_NC)  # of the mixture, nothing of them can be told any more
+        return Decoded(mix(samples_NC), decoder.rate_hz, decoder.channels, decoder.format, faults)
 
     def _frames_of(self, segment: Segment) -> tuple[int, int | None]:
         """First sample and count; the count is ``None`` up to an end that is not known yet."""

@@ -110,7 +110,7 @@ def _do_recording(task: SourceTask, recording: Recording, container: Container) 
 
 
 def _store(task: SourceTask, decoded: Decoded) -> StoredAudio:
-    measures = measure(decoded.samples_N, decoded.rate_hz)
+    measures = measure(decoded.samples_N, decoded.rate_hz, decoded.channel_measures)
     pcm_N = to_stored_form(decoded.samples_N, decoded.rate_hz)
     stored = write_wav(_lake(task.lake), task.corpus, pcm_N)
     return StoredAudio(stored, decoded.rate_hz, decoded.channels, decoded.format, measures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from assets.corpora.config import CorpusEntry
 from assets.corpora.conversation import AUDIO_MARKER
+from validation.checks import CHECKS, NOTES, Check, is_outside, violations
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.ledger import (
@@ -21,18 +23,21 @@ from validation.ledger import (
 )
 from validation.schemas import TableName, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
-from validation.thresholds import Thresholds, load_thresholds, violations
+from validation.text.measures import text_measures
+from validation.text.normal import normal_text_expr
+from validation.thresholds import Thresholds, load_thresholds
 
 STEP: Stage = "accepted_utterances"
-_RECIPE = 1
+_RECIPE = 2
 
 
 def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """Keep the utterances whose audio was stored and whose measures are within the thresholds.
 
-    Text rows have no audio to fail. A conversation is kept only with all of its audio: an utterance that would be
-    good but has lost a companion is rejected as ``companion_lost``. The thresholds are the project's, and the entry's
-    own over them.
+    Text rows have no audio to fail, but their text is measured as that of the others is. What is accepted has its text
+    in normal form (:func:`validation.text.normal.normal_text`). A conversation is kept only with all of its audio: an
+    utterance that would be good but has lost a companion is rejected as ``companion_lost``. The thresholds are the
+    project's, and the entry's own over them.
 
     Raises:
         validation.lake.MissingTableError: if an earlier step has not been done.
@@ -42,32 +47,53 @@ def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     corpus = entry.name
     names: tuple[TableName, ...] = ("raw_utterances", "audio_22k", "audio_quality")
     digests = {name: table_digest(lake, name, corpus) for name in names}
-    inputs = digest_value({"recipe": _RECIPE, "thresholds": limits.model_dump(mode="json"), **digests})
+    settings = {"thresholds": limits.model_dump(mode="json"), "language": entry.models.language}
+    inputs = digest_value({"recipe": _RECIPE, **settings, **digests})
     outputs = [
         lake.table_path("accepted_utterances", corpus),
         lake.table_path("ledger", ledger_partition(corpus, STEP)),
     ]
-    return run_step(lake, STEP, corpus, inputs, outputs, lambda: _compute(corpus, lake, limits))
+    return run_step(
+        lake, STEP, corpus, inputs, outputs, lambda: _compute(corpus, lake, limits, entry.models.language)
+    )
 
 
-def _compute(corpus: str, lake: Lake, limits: Thresholds) -> dict[str, Any]:
+def _compute(corpus: str, lake: Lake, limits: Thresholds, tells_language: bool) -> dict[str, Any]:
     rows = _candidates(corpus, lake)
-    measured = rows.filter(pl.col("level_dbfs").is_not_null()).drop("messages", "text")
-    problems = {
-        row["utterance_id"]: problem
-        for row in measured.iter_rows(named=True)
-        if (problem := _violation(corpus, row, limits)) is not None
-    }
+    measured = _with_text_measures(rows, limits, tells_language)
+    problems = _outside(corpus, measured, limits, CHECKS)
+    notes = _outside(corpus, measured, limits, NOTES)
     rows = _with_companions(rows.with_columns(is_good=~pl.col("utterance_id").is_in(list(problems))))
-    frame = rows.filter("is_kept").select(list(polars_schema("accepted_utterances")))
+    kept = rows.filter("is_kept").with_columns(text=normal_text_expr("text"))
+    frame = kept.select(list(polars_schema("accepted_utterances")))
     lake.write_table("accepted_utterances", corpus, frame)
-    write_ledger_part(lake, corpus, STEP, _ledger(corpus, rows, problems))
+    write_ledger_part(lake, corpus, STEP, _ledger(corpus, rows, problems, notes))
     whole = read_ledger(lake, corpus)
     hours = float(frame["duration_s"].sum() or 0.0) / 3600
     outcomes = dict(whole.group_by("outcome").len().sort("outcome").iter_rows())
     splits = dict(frame.group_by("split").len().sort("split").iter_rows())
     figures = {"outcomes": outcomes, "reasons": count_reasons(whole), "splits": splits}
     return {"rows": frame.height, "hours": round(hours, 4), **figures}
+
+
+def _with_text_measures(rows: pl.DataFrame, limits: Thresholds, tells_language: bool) -> pl.DataFrame:
+    """The rows with the measures of their texts; the text of a row without audio is what its messages say."""
+    said = pl.when(pl.col("audio_uri").is_null() & pl.col("messages").is_not_null()).then(pl.col("messages"))
+    texts = rows.with_columns(
+        text=said.map_elements(_contents, return_dtype=pl.String).fill_null(pl.col("text"))
+    ).drop("messages")
+    measured = text_measures(texts, limits.unwanted_words)
+    if tells_language:
+        # Only here: the model's package is optional, and takes seconds to load.
+        from validation.text.language import language_probabilities
+
+        found = language_probabilities(measured["text"], measured["language"])
+        measured = measured.with_columns(language_probability=pl.Series(found, dtype=pl.Float64))
+    return measured.drop("text")
+
+
+def _contents(messages: str) -> str:
+    return "\n".join(message["content"] for message in json.loads(messages))
 
 
 def _candidates(corpus: str, lake: Lake) -> pl.DataFrame:
@@ -95,23 +121,36 @@ def _with_companions(rows: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(is_kept=pl.col("is_good") & is_whole)
 
 
-def _violation(corpus: str, row: dict[str, Any], limits: Thresholds) -> LedgerRow | None:
-    found = violations(limits, row, row["language"])
-    if not found:
-        return None
+def _outside(
+    corpus: str, rows: pl.DataFrame, limits: Thresholds, checks: tuple[Check, ...]
+) -> dict[str, LedgerRow]:
+    """What is told of each row that is outside any of the checks, by the row's id."""
+    outside = rows.filter(is_outside(limits, rows.columns, checks))
+    return {
+        row["utterance_id"]: _ledger_row(corpus, row, limits, checks) for row in outside.iter_rows(named=True)
+    }
+
+
+def _ledger_row(corpus: str, row: dict[str, Any], limits: Thresholds, checks: tuple[Check, ...]) -> LedgerRow:
+    found = violations(limits, row, row["language"], checks)
     first = found[0]
     # All are told; the first and most important one is the reason.
-    detail = f"{row['source']}: {row['audio_uri']}: " + "; ".join(one.detail for one in found)
+    place = row["source"] if row["audio_uri"] is None else f"{row['source']}: {row['audio_uri']}"
+    detail = f"{place}: " + "; ".join(one.detail for one in found)
     return LedgerRow(
         corpus, row["utterance_id"], row["source"], STEP, first.reason, detail, first.value, first.limit
     )
 
 
-def _ledger(corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow]) -> Iterator[LedgerRow]:
+def _ledger(
+    corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow], notes: dict[str, LedgerRow]
+) -> Iterator[LedgerRow]:
     columns = ("utterance_id", "source", "conversation_id", "wanted", "left", "is_kept")
     for utterance_id, source, conversation, wanted, left, is_kept in rows.select(columns).iter_rows():
         if utterance_id in problems:
             yield problems[utterance_id]
+        elif is_kept and utterance_id in notes:
+            yield notes[utterance_id]
         elif is_kept:
             yield LedgerRow(corpus, utterance_id, source, STEP, "accepted", "within all thresholds")
         else:

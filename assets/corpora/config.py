@@ -17,6 +17,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
 from validation.errors import UserError
+from validation.listening.config import ModelMeasures
 from validation.schemas import Task
 from validation.strict import Strict, explain
 from validation.thresholds import ThresholdError, load_thresholds
@@ -38,6 +39,7 @@ class CorpusEntry(Strict):
         raw_format: What files named ``.raw`` or ``.pcm`` hold, ``encoding/rate/channels``, such as ``s16le/16000/1``.
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
+        models: Models that measure this corpus; all are off unless named.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -50,6 +52,7 @@ class CorpusEntry(Strict):
     raw_format: str | None = None
     split: tuple[SplitRule, ...] = ()
     thresholds: dict[str, Any] = Field(default_factory=dict)
+    models: ModelMeasures = ModelMeasures()
 
     @field_validator("options", mode="before")
     @classmethod

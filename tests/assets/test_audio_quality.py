@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from assets import audio_quality
 from assets.audio_quality import histograms
 from assets.workspace import Workspace
 from validation.lake import Lake
+from validation.measures import measure
 from validation.schemas import frame_from_rows
 
 
@@ -31,21 +34,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def measured(lake: Lake, corpus: str, level_dbfs: float = -20.0) -> None:
-    row = {
-        "corpus": corpus,
-        "utterance_id": "a",
-        "duration_s": 1.0,
-        "source_rate_hz": 16_000,
-        "level_dbfs": level_dbfs,
-        "peak_dbfs": -3.0,
-        "clipped_share": 0.0,
-        "dc_offset": 0.0,
-        "silence_share": 0.1,
-        "snr_db": 30.0,
-        "bandwidth_hz": 7000.0,
-        "nonfinite_samples": 0,
-        "chars_per_second": 12.0,
-    }
+    known = asdict(measure(np.ones(16_000, dtype=np.float32), 16_000))
+    row = {"corpus": corpus, "utterance_id": "a", "source_rate_hz": 16_000, **known, "level_dbfs": level_dbfs}
     lake.write_table("audio_quality", corpus, frame_from_rows("audio_quality", [row]))
 
 
