@@ -12,6 +12,7 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
 from validation.errors import UserError
+from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
 from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
@@ -28,6 +29,9 @@ TableName = Literal[
     "ledger",
     "training_rows",
     "audio_tokens",
+    "audio_fingerprints",
+    "leakage",
+    "duplicates",
 ]
 _DIGEST = r"^[0-9a-f]{64}$"
 _BATCH = 4096
@@ -202,6 +206,9 @@ TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "ledger": Ledger,
     "training_rows": TrainingRows,
     "audio_tokens": AudioTokens,
+    "audio_fingerprints": AudioFingerprints,
+    "leakage": Leakage,
+    "duplicates": Duplicates,
 }
 
 

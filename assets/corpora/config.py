@@ -17,6 +17,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
 from validation.errors import UserError
+from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
 from validation.schemas import Task
 from validation.strict import Strict, explain
@@ -110,9 +111,10 @@ class CorpusEntry(Strict):
 
 
 class CorporaFile(Strict):
-    """All corpora of a file, in its order."""
+    """All corpora of a file, in its order, and what is for evaluation only."""
 
     corpora: tuple[CorpusEntry, ...] = Field(min_length=1)
+    evaluation: Evaluation = Evaluation()
 
 
 def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
@@ -131,8 +133,8 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
     if not isinstance(value, dict) or not value:
         found = "the file is empty" if value is None else f"got {value!r:.80}"
         raise CorporaFileError(f"{path}: {found}; wanted is a key `corpora` with a list of corpora")
-    if unknown := sorted(str(key) for key in value if key != "corpora"):
-        raise CorporaFileError(f"{path}: unknown keys {unknown}; the only one allowed is `corpora`")
+    if unknown := sorted(str(key) for key in value if key not in CorporaFile.model_fields):
+        raise CorporaFileError(f"{path}: unknown keys {unknown}; allowed are {_allowed(CorporaFile)}")
     items = value.get("corpora")
     if not isinstance(items, list) or not items:
         raise CorporaFileError(
@@ -148,12 +150,23 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
         seen.add(entry.name)
         if check_roots:
             _check_root(path, entry)
-    return CorporaFile(corpora=tuple(entries))
+    return CorporaFile(corpora=tuple(entries), evaluation=_evaluation(path, value.get("evaluation"), seen))
 
 
 def listing_digest(entry: CorpusEntry) -> str:
     """Digest of the names, sizes and versions of the corpus' files: another one means that there may be new data."""
     return CorpusRoot(entry.root).listing_digest()
+
+
+def _evaluation(path: Path, value: Any, corpora: set[str]) -> Evaluation:
+    try:
+        evaluation = Evaluation.model_validate({} if value is None else value)
+    except ValidationError as error:
+        allowed = _allowed(Evaluation)
+        raise CorporaFileError(f"{path}: evaluation: {explain(error)}; allowed keys are {allowed}") from error
+    if unknown := evaluation.unknown_corpora(corpora):
+        raise CorporaFileError(f"{path}: evaluation: no corpus {unknown[0]!r}; the file has {sorted(corpora)}")
+    return evaluation.below(path.parent)
 
 
 def _entry(path: Path, index: int, item: Any) -> CorpusEntry:

@@ -1,0 +1,41 @@
+"""Rows that repeat another are listed, within a corpus and across."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from leaking_rows import fill, noise, row, with_errors
+
+from validation.lake import Lake
+from validation.leakage_duplicates import find_duplicates
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path))
+
+
+def test_duplicates_are_listed_once_each_with_the_first_of_them(lake):
+    prints = {"x": noise(1), "y": with_errors(noise(1), 0.05)}
+    rows = [
+        row("a1", audio="x", text="one two", speaker="s"),
+        row("a2", audio="x", text="three", speaker="s"),
+        row("a3", "test", text="One, two!", speaker="s"),
+        row("a4", corpus="d", audio="x"),
+        row("a5", corpus="d", audio="y"),
+        row("a6", corpus="d", audio=None, messages="[]", text=""),
+    ]
+    corpora = fill(lake, rows, prints)
+    outcome = find_duplicates(lake, corpora)
+    found = lake.read_table("duplicates", "all").select(
+        "kind", "corpus", "utterance_id", "of_corpus", "of_utterance_id"
+    )
+    assert set(found.iter_rows()) == {
+        ("audio", "c", "a2", "c", "a1"),
+        ("audio", "d", "a4", "c", "a1"),
+        ("near_audio", "d", "a5", "c", "a1"),
+        ("text", "c", "a3", "c", "a1"),
+    }
+    assert outcome.summary["kinds"] == {"audio": 2, "near_audio": 1, "text": 1}
+    assert not find_duplicates(lake, corpora).recomputed
