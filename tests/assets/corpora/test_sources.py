@@ -1,0 +1,106 @@
+"""Audio that rows name is located below the root, and each file is read once however many rows name it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from assets.corpora.root import CorpusRoot
+from assets.corpora.sources import Located, Sources
+from assets.corpora.utterance import SourceProblem, Utterance
+from validation.digests import digest_bytes
+
+
+def row(audio: str | None) -> Utterance:
+    return Utterance("u", "list:1", audio, "hello", "x")
+
+
+@pytest.fixture
+def root(tmp_path) -> CorpusRoot:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav", "odd.tar!x.wav"):
+        (folder / name).write_bytes(name.encode() * 1_000)
+    with tarfile.open(folder / "s.tar", "w") as tar:
+        for name, content in (
+            ("x.wav", b"1" * 700),
+            ("y.wav", b"2" * 900),
+            ("twice.wav", b"3"),
+            ("twice.wav", b"4"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return CorpusRoot(str(folder))
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    names: list[str] = []
+    really = CorpusRoot.open
+    monkeypatch.setattr(CorpusRoot, "open", lambda self, name: names.append(name) or really(self, name))
+    return names
+
+
+def test_each_file_and_each_tar_is_read_once_over_all_batches(root, opened):
+    with Sources(root) as sources:
+        for _ in range(3):
+            found = sources.locate(
+                [row("a.wav"), row("s.tar!y.wav"), row(None), row("a.wav"), row("s.tar!x.wav")]
+            )
+            assert found[2] is None and found[0] == found[3]
+            file, member = found[0], found[1]
+            assert isinstance(file, Located) and isinstance(member, Located)
+            assert (file.digest, file.offset, file.size) == (digest_bytes(b"a.wav" * 1_000), None, 5_000)
+            assert (member.digest, member.size) == (digest_bytes(b"2" * 900), 900)
+            assert member.uri == f"{root.path}/s.tar!y.wav"
+    assert sorted(opened) == ["a.wav", "s.tar"]
+
+
+def test_a_file_that_is_named_like_a_member_is_a_file(root):
+    with Sources(root) as sources:
+        (found,) = sources.locate([row("odd.tar!x.wav")])
+    assert isinstance(found, Located) and found.offset is None
+
+
+def test_what_is_known_is_not_read_again(root, opened):
+    known = [
+        Located(f"{root.path}/a.wav", "0" * 64, None, 5),
+        Located(f"{root.path}/s.tar!y.wav", "1" * 64, 7, 9),
+    ]
+    with Sources(root, known) as sources:
+        found = sources.locate([row("a.wav"), row("s.tar!y.wav"), row("b.wav")])
+        assert found[:2] == known and opened == ["b.wav"]
+        # A member that was not there is looked for again.
+        assert isinstance(sources.locate([row("s.tar!x.wav")])[0], Located)
+
+
+@pytest.mark.parametrize(
+    ("audio", "reason", "words"),
+    [
+        ("gone.wav", "missing_audio", "not among the files"),
+        ("gone.tar!x.wav", "missing_audio", "not among the files"),
+        ("s.tar!z.wav", "missing_audio", "no such member"),
+        ("a.wav!x.wav", "missing_audio", "not among the files"),
+        ("s.tar!twice.wav", "unsafe_member", "twice"),
+        ("../s.tar!x.wav", "outside_root", "leads out"),
+        ("/etc/s.tar!x.wav", "outside_root", "outside the root"),
+    ],
+)
+def test_what_is_not_to_be_had_says_why(root, audio, reason, words):
+    with Sources(root) as sources:
+        (found,) = sources.locate([row(audio)])
+    assert isinstance(found, SourceProblem)
+    assert found.reason == reason and words in found.detail and found.detail.startswith("list:1: ")
+
+
+def test_a_tar_that_cannot_be_read_is_told_by_each_row(root, monkeypatch):
+    def fail(self: CorpusRoot, name: str):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(CorpusRoot, "open", fail)
+    with Sources(root) as sources:
+        found = sources.locate([row("s.tar!x.wav"), row("s.tar!y.wav"), row("a.wav")])
+    assert [one.reason for one in found if isinstance(one, SourceProblem)] == ["unreadable"] * 3
