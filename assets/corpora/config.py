@@ -23,6 +23,8 @@ from validation.schemas import Task
 from validation.strict import Strict, explain
 from validation.thresholds import ThresholdError, load_thresholds
 
+# What `voxline corpora inspect` prints where a person must say something.
+FILL_IN = "FILL_IN"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -66,6 +68,13 @@ class CorpusEntry(Strict):
             return kind.model_validate(value if value is not None else {})
         except ValidationError as error:
             raise ValueError(f"{explain(error)}; {reader} allows {_allowed(kind)}") from error
+
+    @field_validator("licence", "language", mode="before")
+    @classmethod
+    def _is_filled_in(cls, value: Any) -> Any:
+        if value == FILL_IN:
+            raise ValueError("is still to be filled in")
+        return value
 
     @field_validator("tasks")
     @classmethod

@@ -130,7 +130,7 @@ def cells_of(line: str, delimiter: str, names: tuple[str, ...]) -> list[str]:
         RowError: if there are not as many as there are names, or the first one is empty.
     """
     cells = [cell.strip() for cell in line.split(delimiter)]
-    wanted = repr(delimiter).join(names)
+    wanted = ("<tab>" if delimiter == "\t" else delimiter).join(names)
     if len(cells) == 1:
         detail = f"no {delimiter!r} in the row; wanted is {wanted}, got {line[:80]!r}"
         raise RowError("wrong_delimiter", detail, 1.0, float(len(names)))
