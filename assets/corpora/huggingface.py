@@ -2,6 +2,10 @@
 
 The audio lies in the file itself, row for row, or is a path. With ``answer`` a row is a question that is heard and a
 reply: a conversation, like a line of ``jsonl``.
+
+Rows are read by Arrow, which takes the columns of text without the audio beside them, from any file system and within
+the root, and without the copy that ``datasets`` makes in its cache. What only ``datasets`` knows, the names of classes
+that its metadata hold, it is asked for.
 """
 
 from __future__ import annotations
