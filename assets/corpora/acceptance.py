@@ -61,13 +61,16 @@ def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 def _compute(corpus: str, lake: Lake, limits: Thresholds, tells_language: bool) -> dict[str, Any]:
     rows = _candidates(corpus, lake)
     measured = _with_text_measures(rows, limits, tells_language)
-    problems = _outside(corpus, measured, limits, CHECKS)
-    notes = _outside(corpus, measured, limits, NOTES)
-    rows = _with_companions(rows.with_columns(is_good=~pl.col("utterance_id").is_in(list(problems))))
+    problems = _problems(corpus, measured, limits)
+    rows = rows.with_columns(
+        is_good=~pl.col("utterance_id").is_in(list(problems)),
+        is_noted=is_outside(limits, rows.columns, NOTES),
+    )
+    rows = _with_companions(rows)
     kept = rows.filter("is_kept").with_columns(text=normal_text_expr("text"))
     frame = kept.select(list(polars_schema("accepted_utterances")))
     lake.write_table("accepted_utterances", corpus, frame)
-    write_ledger_part(lake, corpus, STEP, _ledger(corpus, rows, problems, notes))
+    write_ledger_part(lake, corpus, STEP, _ledger(corpus, rows, problems, limits))
     whole = read_ledger(lake, corpus)
     hours = float(frame["duration_s"].sum() or 0.0) / 3600
     outcomes = dict(whole.group_by("outcome").len().sort("outcome").iter_rows())
@@ -121,13 +124,11 @@ def _with_companions(rows: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(is_kept=pl.col("is_good") & is_whole)
 
 
-def _outside(
-    corpus: str, rows: pl.DataFrame, limits: Thresholds, checks: tuple[Check, ...]
-) -> dict[str, LedgerRow]:
-    """What is told of each row that is outside any of the checks, by the row's id."""
-    outside = rows.filter(is_outside(limits, rows.columns, checks))
+def _problems(corpus: str, rows: pl.DataFrame, limits: Thresholds) -> dict[str, LedgerRow]:
+    """What is wrong with each row that is outside a limit, by the row's id."""
+    outside = rows.filter(is_outside(limits, rows.columns))
     return {
-        row["utterance_id"]: _ledger_row(corpus, row, limits, checks) for row in outside.iter_rows(named=True)
+        row["utterance_id"]: _ledger_row(corpus, row, limits, CHECKS) for row in outside.iter_rows(named=True)
     }
 
 
@@ -143,17 +144,20 @@ def _ledger_row(corpus: str, row: dict[str, Any], limits: Thresholds, checks: tu
 
 
 def _ledger(
-    corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow], notes: dict[str, LedgerRow]
+    corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow], limits: Thresholds
 ) -> Iterator[LedgerRow]:
-    columns = ("utterance_id", "source", "conversation_id", "wanted", "left", "is_kept")
-    for utterance_id, source, conversation, wanted, left, is_kept in rows.select(columns).iter_rows():
+    told = {"utterance_id", "source", "audio_uri", "language", "conversation_id", "wanted", "left"}
+    told |= {"is_kept", "is_noted", *(note.column for note in NOTES)}
+    for row in rows.select(sorted(told)).iter_rows(named=True):
+        utterance_id, source = row["utterance_id"], row["source"]
         if utterance_id in problems:
             yield problems[utterance_id]
-        elif is_kept and utterance_id in notes:
-            yield notes[utterance_id]
-        elif is_kept:
+        elif row["is_kept"] and row["is_noted"]:
+            yield _ledger_row(corpus, row, limits, NOTES)
+        elif row["is_kept"]:
             yield LedgerRow(corpus, utterance_id, source, STEP, "accepted", "within all thresholds")
         else:
+            left, wanted, conversation = row["left"], row["wanted"], row["conversation_id"]
             detail = (
                 f"{source}: only {left} of the {wanted} audios of conversation {conversation!r} were accepted"
             )

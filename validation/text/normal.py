@@ -19,11 +19,12 @@ def normal_text(text: str) -> str:
     NFC and not NFKC: it never changes what is read (NFKC would make ``m²`` to ``m2`` and ``ﷺ`` to eighteen letters).
     Case, punctuation and digits stay as the corpus has them.
     """
-    return _SPACES.sub(" ", re.sub(_INVISIBLE, "", unicodedata.normalize("NFC", text))).strip()
+    # The marks go first: between a letter and its accent, one would keep them apart.
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", re.sub(_INVISIBLE, "", text))).strip()
 
 
 def normal_text_expr(column: str) -> pl.Expr:
     """:func:`normal_text` of a column."""
-    plain = pl.col(column).str.normalize("NFC").str.replace_all(_INVISIBLE, "")
+    plain = pl.col(column).str.replace_all(_INVISIBLE, "").str.normalize("NFC")
     # A lone space, of which there are most, is left alone.
     return plain.str.replace_all(r"[\s\x1c-\x1f]{2,}|[[\s\x1c-\x1f]--[ ]]", " ").str.strip_chars(" ")

@@ -1,0 +1,146 @@
+"""Measures of texts: what is wrong with a transcript is counted, what is merely unusual is not."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+
+from validation.text.measures import COLUMNS, rate_deviation, text_measures
+
+
+def measured(text: str | None, language: str = "en", unwanted: tuple[str, ...] = (), copies: int = 1) -> dict:
+    table = pl.DataFrame(
+        {"text": [text] * copies, "language": [language] * copies},
+        schema={"text": pl.String, "language": pl.String},
+    )
+    return text_measures(table, unwanted).row(0, named=True)
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n "])
+def test_no_text_has_no_measures(text):
+    found = measured(text)
+    assert {name: found[name] for name in COLUMNS} == dict.fromkeys(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("plain text,\twith\nwhite space", 0),
+        ("bell\a", 1),
+        ("\x00\x7f\x9f", 3),
+        ("not read: \ufffd\ufffd", 2),
+        ("turned \u202eround\u202c", 2),
+        ("private \ue000, unassigned \U000e0080", 2),
+        ("emoji 👩‍👩‍👧 and ΑΒΓ are text", 0),
+    ],
+)
+def test_control_characters_are_counted(text, count):
+    assert measured(text)["control_characters"] == count
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "share"),
+    [
+        ("HELLO WORLD", "en", 1.0),
+        ("Привет, мир", "en", 0.0),
+        ("Привет, мир", "ru", 1.0),
+        ("Ёлка і їжак", "uk", 1.0),
+        ("今天天气很好", "zh-CN", 1.0),
+        ("wo men qu", "zh", 0.0),
+        ("用Python写代码", "zh", 0.4),
+        ("カタカナとひらがなと漢字", "ja", 1.0),
+        ("한국어 문장", "ko_KR", 1.0),
+        ("हिन्दी में", "hi", 1.0),
+        ("äöü ß é ñ", "de", 1.0),
+        # Nothing is said of a language whose script is not known, nor of a few letters.
+        ("whatever", "tlh", None),
+        ("OK 3", "ru", None),
+    ],
+)
+def test_the_script_is_that_of_the_language(text, language, share):
+    assert measured(text, language)["script_share"] == (None if share is None else pytest.approx(share))
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "low", "high"),
+    [
+        ("thank you " * 12, "en", 0.85, 1.0),
+        ("谢谢大家" * 8, "zh", 0.8, 1.0),
+        (
+            "she sells sea shells by the sea shore and the shells that she sells are sea shells",
+            "en",
+            0.0,
+            0.3,
+        ),
+        ("the boy said to the girl that the dog of the man ran to the house of the boy", "en", 0.0, 0.1),
+        ("上海是一个很大的城市我喜欢这个城市因为它很大", "zh", 0.0, 0.2),
+    ],
+)
+def test_a_text_that_repeats_itself_is_told_from_one_that_repeats_words(text, language, low, high):
+    assert low <= measured(text, language)["repeated_share"] <= high
+
+
+def test_a_short_text_may_repeat_itself():
+    assert measured("no no no no no")["repeated_share"] is None
+
+
+def test_a_text_that_many_rows_have_is_counted_if_it_is_a_sentence():
+    sentence = "Please subscribe to our channel."
+    assert measured(sentence, copies=40)["text_occurrences"] == 40
+    assert measured("zero", copies=40)["text_occurrences"] is None
+    table = pl.DataFrame(
+        {"text": [sentence, sentence.upper(), "Something else altogether."], "language": "en"}
+    )
+    assert text_measures(table)["text_occurrences"].to_list() == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("Damn it, damn!", 2),
+        ("a damned dam", 0),
+        ("the bad\n phrase, and BAD PHRASE", 2),
+        ("我说脏话了", 1),
+        ("c++ is fine", 1),
+        ("nothing here", 0),
+    ],
+)
+def test_unwanted_words_are_whole_words(text, count):
+    unwanted = ("damn", "bad  phrase", "脏话", "c++")
+    assert measured(text, unwanted=unwanted)["unwanted_words"] == count
+
+
+def test_without_a_list_no_word_is_unwanted():
+    assert measured("damn it")["unwanted_words"] is None
+
+
+def rates(values: list[float | None], languages: list[str] | str = "en") -> list[float | None]:
+    table = pl.DataFrame({"rate": values}, schema={"rate": pl.Float64}).with_columns(
+        language=pl.Series([languages] * len(values) if isinstance(languages, str) else languages)
+    )
+    return table.select(rate_deviation("rate")).to_series().to_list()
+
+
+def test_a_rate_is_far_from_the_corpus_own_on_either_side():
+    usual = [12.0 + 0.05 * index for index in range(100)]
+    found = rates([*usual, 90.0, 1.0, None])
+    assert max(abs(value) for value in found[:100]) < 3
+    assert found[100] > 8 and found[101] < -8 and found[102] is None
+
+
+def test_the_deviation_is_in_robust_standard_deviations_of_the_logarithm():
+    usual = [math.exp(x) for x in (-2, -1, 0, 1, 2)] * 10
+    assert rates(usual)[0] == pytest.approx(-2 / 1.4826)
+
+
+def test_few_rows_or_equal_ones_have_no_distribution():
+    assert set(rates([12.0] * 49)) == {None}
+    assert set(rates([12.0] * 100)) == {None}
+
+
+def test_each_language_has_its_own_rate():
+    english, mandarin = [12 + 0.05 * i for i in range(60)], [4 + 0.02 * i for i in range(60)]
+    found = rates([*english, *mandarin], ["en"] * 60 + ["zh"] * 60)
+    assert max(abs(value) for value in found) < 3
