@@ -9,7 +9,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 from validation.signal.waveform import Waveform
@@ -30,7 +29,10 @@ def loudness_lufs(samples_N: Waveform, rate_hz: int) -> float | None:
     Returns:
         ``None`` where nothing is above the absolute gate of -70 LUFS.
     """
-    weighted_N = scipy.signal.sosfilt(_k_weighting(rate_hz), samples_N.astype(np.float64))
+    # Takes most of a second to import: the code location, which measures nothing, shall load without it.
+    from scipy.signal import sosfilt
+
+    weighted_N = sosfilt(_k_weighting(rate_hz), samples_N.astype(np.float64))
     step = round(_STEP_S * rate_hz)
     steps = weighted_N.size // step
     if steps < _STEPS_PER_BLOCK:
