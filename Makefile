@@ -53,6 +53,7 @@ check: install ## Lint, types, layers, layout
 bench: install ## Measure the audio path and the decode modes
 	@$(BIN)/python tests/bench/resampling.py
 	@$(BIN)/python tests/bench/measures.py
+	@$(BIN)/python tests/bench/leakage.py
 	@$(BIN)/python tests/bench/decoding.py
 
 clean: ## Remove the state of local runs and all caches; .venv stays

@@ -12,7 +12,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        deps=["accepted_utterances"],
+        deps=["accepted_utterances", "leakage"],
         backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"json", "parquet"},

@@ -13,6 +13,7 @@ import assets.audio_tokens
 import assets.base_model
 import assets.evaluation_report
 import assets.latency_benchmark
+import assets.leakage
 import assets.raw_utterances
 import assets.registered_model
 import assets.speech_tokenizer
@@ -36,6 +37,7 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
         assets.audio_22k.build(partitions),
         assets.audio_quality.build(partitions),
         assets.accepted_utterances.build(partitions),
+        *assets.leakage.build(partitions),
         assets.training_jsonl.build(partitions),
         assets.speech_tokenizer.build(),
         assets.audio_tokens.build(partitions),

@@ -12,7 +12,14 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
 PREPARE = AssetSelection.assets(
-    "raw_utterances", "audio_22k", "audio_quality", "accepted_utterances", "training_jsonl"
+    "raw_utterances",
+    "audio_22k",
+    "audio_quality",
+    "accepted_utterances",
+    "audio_fingerprints",
+    "duplicates",
+    "leakage",
+    "training_jsonl",
 )
 TRAIN = AssetSelection.assets(
     "speech_tokenizer",

@@ -42,11 +42,11 @@ _BLOCK = 2048
 # Fewer loud frames than these (0.2 s) say too little: such a clip is known by its digest only.
 FEWEST_FRAMES = 12
 
-# Highest share of differing bits at which two clips are one recording, by compared frames. Measured on real speech
-# (docs/decisions.md): copies lie below 0.16, other takes of one digit by one speaker above 0.18 where 32 frames are
-# compared, and other speech above 0.32 where there are 128.
+# Highest share of differing bits at which two clips may be one recording, by compared frames: a suspicion, which
+# validation/fingerprint_confirm.py confirms. Measured on real speech (docs/decisions.md): copies lie below 0.2; other
+# takes of one digit by one speaker above 0.19 where few frames are compared, other speech above 0.32 where many are.
 _LIMIT_FRAMES = (32.0, 128.0)
-_LIMITS = (0.17, 0.30)
+_LIMITS = (0.19, 0.32)
 
 
 def fingerprint(samples_N: NDArray[np.float32], rate_hz: int) -> Fingerprint:

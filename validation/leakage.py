@@ -15,27 +15,18 @@ import duckdb
 import polars as pl
 
 from validation.digests import digest_bytes, digest_value
-from validation.fingerprint import FEWEST_FRAMES, FINGERPRINT_RECIPE, FRAMES_PER_SECOND
-from validation.fingerprint_match import find_copies
+from validation.fingerprint import FINGERPRINT_RECIPE
 from validation.lake import Lake
+from validation.leakage_copies import copies_of
 from validation.leakage_mixture import mixture_findings
 from validation.leakage_rows import EXACT_RULES, create_rows, create_set, shared, shared_recordings
 from validation.leakage_rules import MIXTURES, Evaluation, EvaluationSet
-from validation.leakage_store import Fingerprints, batches_of, database, frame_of, parquet, write_batches
+from validation.leakage_store import batches_of, database, frame_of, parquet, write_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "leakage"
 _RECIPE = 1
-_CLIPS_PER_INDEX = 8192
 _EXAMPLES = 10
-
-_COPIES = {
-    "training_digest": pl.String,
-    "evaluation_digest": pl.String,
-    "bit_error_rate": pl.Float64,
-    "limit": pl.Float64,
-    "seconds": pl.Float64,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,40 +130,14 @@ def _findings(
         if action != "ignore":
             yield from batches_of(connection, shared(one, rule, action))
     if one.rules.near_audio != "ignore":
-        copies, unheard = _copies(connection, lake, corpora)
-        figures["audio_known_by_digest_only"] = unheard
+        wanted = connection.execute(
+            "SELECT DISTINCT audio_digest FROM evaluation WHERE audio_digest IS NOT NULL"
+        ).fetchall()
+        copies, too_short = copies_of(connection, lake, corpora, {row[0] for row in wanted})
+        figures["audio_known_by_digest_only"] = too_short
         connection.register("copies", copies.to_arrow())
         yield from batches_of(connection, shared_recordings(one, one.rules.near_audio))
         connection.unregister("copies")
-
-
-def _copies(
-    connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str]
-) -> tuple[pl.DataFrame, int]:
-    """Pairs of digests whose fingerprints match, and how many of the set's clips are too short to have one."""
-    wanted = connection.execute(
-        "SELECT DISTINCT audio_digest FROM evaluation WHERE audio_digest IS NOT NULL"
-    ).fetchall()
-    fingerprints = Fingerprints(lake, corpora)
-    found = [pl.DataFrame(schema=_COPIES)]
-    unheard = 0
-    for digests, clips in fingerprints.of_digests({row[0] for row in wanted}, _CLIPS_PER_INDEX):
-        unheard += int((clips.loud() < FEWEST_FRAMES).sum())
-        matches = find_copies([clips], fingerprints.clips)
-        of_clip = fingerprints.digests(matches["clip"].to_numpy())
-        first = clips.first
-        named = matches.select(
-            training_digest=pl.col("clip").replace_strict(of_clip, return_dtype=pl.String),
-            evaluation_digest=pl.Series(
-                [digests[number - first] for number in matches["query"]], dtype=pl.String
-            ),
-            bit_error_rate="bit_error_rate",
-            limit="limit",
-            seconds=pl.col("frames") / FRAMES_PER_SECOND,
-        )
-        # The very same audio is the rule audio's.
-        found.append(named.filter(pl.col("training_digest") != pl.col("evaluation_digest")))
-    return pl.concat(found).unique(["training_digest", "evaluation_digest"]), unheard
 
 
 def _count(connection: duckdb.DuckDBPyConnection, statement: str) -> int:

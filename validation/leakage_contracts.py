@@ -41,8 +41,8 @@ class Leakage(_Contract):
     evaluation_utterance_id: str
     evaluation_source: str
     matches: pl.Int64 = pa.Field(ge=1, description="rows of the evaluation set that it meets")
-    value: float = pa.Field(description="near_audio: share of differing bits; else as `matches`")
-    limit: float = pa.Field(description="near_audio: below this it is one recording; else 0")
+    value: float = pa.Field(description="near_audio: correlation of the waveforms; else as `matches`")
+    limit: float = pa.Field(description="near_audio: from this on it is one recording; else 0")
     detail: str
 
 
@@ -58,5 +58,5 @@ class Duplicates(_Contract):
     of_utterance_id: str
     of_source: str
     of_split: str = pa.Field(isin=["train", "test"])
-    value: float = pa.Field(description="near_audio: share of differing bits; else 0")
+    value: float = pa.Field(description="near_audio: correlation of the waveforms; else 0")
     limit: float

@@ -13,10 +13,10 @@ import polars as pl
 
 from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE
-from validation.fingerprint_match import find_copies
 from validation.lake import Lake
+from validation.leakage_copies import copies_within
 from validation.leakage_rows import KEY_OF, create_rows
-from validation.leakage_store import Fingerprints, batches_of, database, write_batches
+from validation.leakage_store import batches_of, database, write_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "duplicates"
@@ -58,7 +58,7 @@ def find_duplicates(lake: Lake, corpora: Sequence[str]) -> StepOutcome:
 def _duplicates(
     connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str], figures: dict[str, int]
 ) -> Iterator[pl.DataFrame]:
-    connection.register("copies", _copies(lake, corpora).to_arrow())
+    connection.register("copies", copies_within(connection, lake, corpora).to_arrow())
     statements = {"audio": _same("audio"), "near_audio": _SAME_RECORDING, "text": _same("text")}
     for kind, statement in statements.items():
         figures[kind] = 0
@@ -86,24 +86,9 @@ _SAME_RECORDING = f"""
     WITH f AS (
         SELECT audio_digest, unnest(min({_FIRST})) FROM utterances JOIN places USING (corpus) GROUP BY audio_digest
     )
-    SELECT 'near_audio' AS kind, {_COLUMNS}, c.bit_error_rate AS value, c."limit"
-    FROM copies c JOIN f ON f.audio_digest = c.first_digest JOIN utterances r ON r.audio_digest = c.digest
+    SELECT 'near_audio' AS kind, {_COLUMNS}, c.correlation AS value, c."limit"
+    FROM copies c JOIN f ON f.audio_digest = c.of_digest JOIN utterances r ON r.audio_digest = c.digest
         JOIN places p ON p.corpus = r.corpus
     QUALIFY row_number() OVER (PARTITION BY r.corpus, r.utterance_id
-        ORDER BY c.bit_error_rate, f.place, f.utterance_id) = 1
+        ORDER BY c.correlation DESC, f.place, f.utterance_id) = 1
     ORDER BY p.place, r.utterance_id"""  # noqa: S608 - nothing in it comes from outside
-
-
-def _copies(lake: Lake, corpora: Sequence[str]) -> pl.DataFrame:
-    """Pairs of different digests of one recording, the earlier one first."""
-    fingerprints = Fingerprints(lake, corpora)
-    matches = find_copies(fingerprints.clips(), fingerprints.clips, flips=False, is_same_set=True)
-    numbers = pl.concat([matches["query"], matches["clip"]]).to_numpy()
-    digest_of = fingerprints.digests(numbers)
-    named = matches.select(
-        first_digest=pl.col("query").replace_strict(digest_of, return_dtype=pl.String),
-        digest=pl.col("clip").replace_strict(digest_of, return_dtype=pl.String),
-        bit_error_rate="bit_error_rate",
-        limit="limit",
-    )
-    return named.filter(pl.col("first_digest") != pl.col("digest"))

@@ -98,20 +98,21 @@ def shared(one: EvaluationSet, rule: Rule, action: Action) -> str:
 def shared_recordings(one: EvaluationSet, action: Action) -> str:
     """Statement for the training rows whose audio is a copy of the set's.
 
-    Reads the table ``copies``: training_digest, evaluation_digest, bit_error_rate, limit, frames, offset.
+    Reads the table ``copies`` (validation/leakage_copies.py).
     """
     detail = f"""t.source || ': ' || t.utterance_id || ' of corpus ' || t.corpus || ' is the same recording as '
         || e.utterance_id || ' of ' || e.corpus || ' (' || e.source || ') of the evaluation set '
-        || {quoted(one.name)} || ': ' || printf('%.3f', c.bit_error_rate) || ' of the fingerprint''s bits differ over '
-        || printf('%.1f', c.seconds) || ' s; up to ' || printf('%.3f', c."limit") || ' it is one'"""
+        || {quoted(one.name)} || ': their waveforms correlate at ' || printf('%.3f', c.correlation) || ' over '
+        || printf('%.1f', c.seconds) || ' s (from ' || printf('%.2f', c."limit") || ' on they are one; '
+        || printf('%.3f', c.bit_error_rate) || ' of the fingerprint differs)'"""
     return f"""
         SELECT {quoted(one.name)} AS evaluation_set, 'near_audio' AS rule, {quoted(action)} AS action,
             t.corpus, t.utterance_id, t.source, e.corpus AS evaluation_corpus,
             e.utterance_id AS evaluation_utterance_id, e.source AS evaluation_source,
-            (count(*) OVER same)::BIGINT AS matches, c.bit_error_rate AS value, c."limit", {detail} AS detail
-        FROM copies c JOIN training t ON t.audio_digest = c.training_digest
-            JOIN evaluation e ON e.audio_digest = c.evaluation_digest
+            (count(*) OVER same)::BIGINT AS matches, c.correlation AS value, c."limit", {detail} AS detail
+        FROM copies c JOIN training t ON t.audio_digest = c.digest
+            JOIN evaluation e ON e.audio_digest = c.of_digest
         WINDOW same AS (PARTITION BY t.corpus, t.utterance_id)
         QUALIFY row_number() OVER (PARTITION BY t.corpus, t.utterance_id
-            ORDER BY c.bit_error_rate, e.corpus, e.utterance_id) = 1
+            ORDER BY c.correlation DESC, e.corpus, e.utterance_id) = 1
         ORDER BY t.corpus, t.utterance_id"""  # noqa: S608 - names are quoted, the rest is our own

@@ -68,13 +68,13 @@ class Evaluation(Strict):
     """The key ``evaluation`` of a corpora file.
 
     Attributes:
-        sets: Without any, what the split rules hold out is one set, ``held_out``, in which the same text by the same
-            speaker is reported and the other rules block.
+        sets: Without any, what the split rules hold out is one set, ``held_out``, of which copies and the same text by
+            the same speaker are reported and the other rules block.
         mixtures: Mixture files in VITA-Audio's form, of which no part may be a development or test set by its name.
     """
 
     sets: tuple[EvaluationSet, ...] = Field(
-        default=(EvaluationSet(name=HELD_OUT, rules=Rules(text="report")),), min_length=1
+        default=(EvaluationSet(name=HELD_OUT, rules=Rules(near_audio="report", text="report")),), min_length=1
     )
     mixtures: tuple[Path, ...] = ()
 

@@ -7,7 +7,6 @@ does not show in how many passes it was made.
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,31 +16,27 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import soundfile as sf
 from tqdm import tqdm
 
 from assets.corpora.config import CorpusEntry
 from validation.digests import digest_value
-from validation.errors import UserError
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
+from validation.leakage_copies import read_stored
 from validation.leakage_store import batches_of, database, frame_of, parquet, write_batches
 from validation.schemas import TableName, frame_from_rows, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
+from validation.stored_audio import STORED_RATE_HZ
 
 STEP: TableName = "audio_fingerprints"
 _PER_PART = 1024  # how many are done again after a kill, at most
-
-
-class StoredAudioError(UserError):
-    """Audio that a table names and that the lake does not have, or not whole."""
 
 
 def make_fingerprints(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     """Fingerprint the accepted audio of a corpus, each distinct one once.
 
     Raises:
-        StoredAudioError: naming the file.
+        validation.leakage_copies.StoredAudioError: naming the file.
         validation.lake.MissingTableError: if ``accepted_utterances`` of this corpus has not been made.
     """
     corpus = entry.name
@@ -129,11 +124,4 @@ def _run(corpus: str, lake: Lake, missing: pl.DataFrame) -> None:
 
 
 def _fingerprint(lake: Lake, path: str) -> Fingerprint:
-    try:
-        with lake.open(path) as stream:
-            samples_N, rate_hz = sf.read(io.BytesIO(stream.read()), dtype="float32")
-    except FileNotFoundError as error:
-        raise StoredAudioError(f"{lake.uri(path)}: is gone; run the step audio_22k again") from error
-    except sf.LibsndfileError as error:
-        raise StoredAudioError(f"{lake.uri(path)}: is not whole ({error}); run audio_22k again") from error
-    return fingerprint(samples_N, rate_hz)
+    return fingerprint(read_stored(lake, path), STORED_RATE_HZ)

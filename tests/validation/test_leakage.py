@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from leaking_rows import check, fill, noise, row, with_errors
+from leaking_rows import check, copied, fill, row, syllables
 from pydantic import ValidationError
 
 from validation.lake import Lake, MissingTableError
 from validation.leakage import check_leakage, verdict
+from validation.leakage_copies import StoredAudioError
 from validation.leakage_rules import Evaluation, EvaluationSet, Rules
 
 
@@ -103,19 +104,28 @@ def test_a_training_row_is_named_once_per_rule_with_how_many_it_meets(lake):
     assert found["evaluation_utterance_id"] == "b0"
 
 
-def test_a_copy_is_refused_with_its_share_of_differing_bits_and_the_limit(lake):
-    prints = {"a": with_errors(noise(1), 0.1), "b": noise(1), "c": with_errors(noise(1), 0.45)}
-    assert check(lake, [row("a"), row("b", "test"), row("c")], prints=prints) == {("near_audio", "a", "b")}
+def test_a_copy_is_refused_with_the_correlation_and_the_limit(lake):
+    audio = {"a": copied(syllables(2.0, 1)), "b": syllables(2.0, 1), "c": syllables(2.0, 2)}
+    assert check(lake, [row("a"), row("b", "test"), row("c")], audio=audio) == {("near_audio", "a", "b")}
     (found,) = lake.read_table("leakage").to_dicts()
-    assert found["value"] == pytest.approx(0.1, abs=0.02)
-    assert found["value"] < found["limit"]
-    assert "the same recording" in found["detail"]
+    assert found["value"] > 0.97
+    assert found["limit"] == 0.92
+    assert "the same recording as b of c (b.txt:1)" in found["detail"]
 
 
 def test_rows_of_one_audio_are_all_refused_as_copies(lake):
-    prints = {"x": with_errors(noise(1), 0.05), "b": noise(1)}
+    audio = {"x": copied(syllables(2.0, 1)), "b": syllables(2.0, 1)}
     rows = [row("a1", audio="x"), row("a2", audio="x", corpus="d"), row("b", "test")]
-    assert check(lake, rows, prints=prints) == {("near_audio", "a1", "b"), ("near_audio", "a2", "b")}
+    assert check(lake, rows, audio=audio) == {("near_audio", "a1", "b"), ("near_audio", "a2", "b")}
+
+
+def test_audio_of_a_suspect_that_is_gone_is_named(lake):
+    audio = {"a": copied(syllables(2.0, 1)), "b": syllables(2.0, 1)}
+    rows = [row("a"), row("b", "test")]
+    corpora = fill(lake, rows, audio)
+    Path(lake.root, rows[0]["audio_path"]).unlink()
+    with pytest.raises(StoredAudioError, match="is gone"):
+        check_leakage(lake, Evaluation(), corpora, {})
 
 
 def test_rules_decide_what_blocks(lake):

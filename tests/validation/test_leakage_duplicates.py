@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from leaking_rows import fill, noise, row, with_errors
+from leaking_rows import copied, fill, row, syllables
 
 from validation.lake import Lake
 from validation.leakage_duplicates import find_duplicates
@@ -17,7 +17,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_duplicates_are_listed_once_each_with_the_first_of_them(lake):
-    prints = {"x": noise(1), "y": with_errors(noise(1), 0.05)}
+    audio = {"x": syllables(2.0, 1), "y": copied(syllables(2.0, 1))}
     rows = [
         row("a1", audio="x", text="one two", speaker="s"),
         row("a2", audio="x", text="three", speaker="s"),
@@ -26,7 +26,7 @@ def test_duplicates_are_listed_once_each_with_the_first_of_them(lake):
         row("a5", corpus="d", audio="y"),
         row("a6", corpus="d", audio=None, messages="[]", text=""),
     ]
-    corpora = fill(lake, rows, prints)
+    corpora = fill(lake, rows, audio)
     outcome = find_duplicates(lake, corpora)
     found = lake.read_table("duplicates", "all").select(
         "kind", "corpus", "utterance_id", "of_corpus", "of_utterance_id"
