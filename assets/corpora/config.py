@@ -174,7 +174,9 @@ def _evaluation(path: Path, value: Any, corpora: set[str]) -> Evaluation:
         allowed = _allowed(Evaluation)
         raise CorporaFileError(f"{path}: evaluation: {explain(error)}; allowed keys are {allowed}") from error
     if unknown := evaluation.unknown_corpora(corpora):
-        raise CorporaFileError(f"{path}: evaluation: no corpus {unknown[0]!r}; the file has {sorted(corpora)}")
+        raise CorporaFileError(
+            f"{path}: evaluation: no corpus {unknown[0]!r}; the file has {sorted(corpora)}"
+        )
     return evaluation.below(path.parent)
 
 
