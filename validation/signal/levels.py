@@ -16,6 +16,7 @@ from validation.signal.waveform import FLOOR_DBFS, quantile, ratio_db
 MAX_SNR_DB = 100.0
 _SILENCE_BELOW_LOUD_DB = 40.0
 _SILENCE_DBFS = -90.0  # the rms of one step of 16 bit
+_QUIET = 0.05  # quantile: readers pause for less than a tenth of the time
 _FEWEST_FRAMES = 32  # a second: in less there need not be a pause, and the quietest frame stands for one
 _ACTIVE_BELOW_LOUD_DB = 15.9  # the margin of ITU-T P.56, which tells speech from its pauses
 
@@ -32,7 +33,7 @@ class Dynamics:
             3342. Steady tones and noise have next to none.
         active_power: Mean square of the frames that are within 15.9 dB of the loud ones: of the speech itself, however
             much of the recording is pause.
-        quiet_power: Mean square of the 10th percentile of all frames that are not digital silence; below a second, of
+        quiet_power: Mean square of the 5th percentile of all frames that are not digital silence; below a second, of
             the quietest one.
     """
 
@@ -70,8 +71,7 @@ def dynamics(spectra: Spectra) -> Dynamics:
 def snr_db(dynamics: Dynamics, rumble_power: float) -> float:
     """Signal-to-noise ratio: ``10 log10((S - Q) / (Q + R))``, between -100 and 100 dB; 0 without any sound.
 
-    S is the power of the speech, Q that of the quiet frames (10th percentile, as in NIST's STNR), R
-    the power below the voice (:mod:`validation.signal.low_frequency`). Frames of digital silence (padding, drop-outs)
+    S is the power of the speech, Q that of the quiet frames (5th percentile), R the power below the voice (:mod:`validation.signal.low_frequency`). Frames of digital silence (padding, drop-outs)
     say nothing of the noise and are left out. Speech without a pause reads low, and so do pauses that are nearly as
     loud as the speech; noise in bursts above 80 Hz is taken for speech. The estimate finds steady noise and rumble,
     and grades nothing finer.
@@ -86,4 +86,4 @@ def _quiet_power(sorted_F: NDArray[np.float32]) -> float:
     sounding_F = sorted_F[np.searchsorted(sorted_F, 10 ** (FLOOR_DBFS / 10), side="right") :]
     if not sounding_F.size:
         return 0.0
-    return quantile(sounding_F, 0.10) if sounding_F.size >= _FEWEST_FRAMES else float(sounding_F[0])
+    return quantile(sounding_F, _QUIET) if sounding_F.size >= _FEWEST_FRAMES else float(sounding_F[0])
