@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from posixpath import basename, dirname, join, splitext
 from typing import Any
 
@@ -118,10 +119,9 @@ def _keys(lines: list[str]) -> set[str]:
 
 
 def _lists_of_shards(root: CorpusRoot, names: list[str]) -> Iterator[Found]:
-    for name in names:
-        lines = (
-            [line.strip() for line in peeked(root, name)] if splitext(name)[1] in (".list", ".txt") else []
-        )
+    lists = (name for name in names if splitext(name)[1] in (".list", ".txt", ".lst"))
+    for name in islice((name for name in lists if audio_at(root, splitext(name)[0]) is None), _MOST_FILES):
+        lines = [line.strip() for line in peeked(root, name)]
         if lines and all(line.endswith(".tar") for line in lines if line):
             yield "wenet_list", {"file": name, "data_type": "shard", "unlisted": "ignore"}, 2, ()
 

@@ -50,7 +50,7 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     root, names = listing.root, listing.names
     yield from _by_file_names(listing)
     yield from _ljspeech(listing)
-    yield from _common_voice(root, names)
+    yield from _common_voice(listing)
     yield from _kaldi(root, names)
     yield from _emilia(root, names)
     yield from _sidecar(root, names)
@@ -131,10 +131,11 @@ def _ljspeech(listing: Listing) -> Iterator[Guess]:
         yield Guess("ljspeech", (Part(options),), 2, doubts)
 
 
-def _common_voice(root: CorpusRoot, names: list[str]) -> Iterator[Guess]:
+def _common_voice(listing: Listing) -> Iterator[Guess]:
+    root, names = listing.root, listing.names
     lists: dict[str, list[str]] = {}
     for name in names:
-        if name.endswith(".tsv"):
+        if name.endswith(".tsv") and join(dirname(name), "clips") in listing.folders:
             header = (peeked(root, name) or [""])[0].split("\t")
             if {"client_id", "path", "sentence"} <= set(header):
                 lists.setdefault(dirname(name), []).append(name)
