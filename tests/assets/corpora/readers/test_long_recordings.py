@@ -120,7 +120,10 @@ def test_one_endless_recording_does_not_fill_the_memory(lay, read, monkeypatch):
 def test_memory_does_not_grow_with_the_json(lay, make):
     peaks = []
     for audios in (400, 1200):
-        rows = [wenet(f"a{n}", *[wenet_part(f"a{n}-{m}", text="x" * 500) for m in range(10)]) for n in range(audios)]
+        rows = [
+            wenet(f"a{n}", *[wenet_part(f"a{n}-{m}", text="x" * 500) for m in range(10)])
+            for n in range(audios)
+        ]
         root = lay({"WenetSpeech.json": json.dumps({"audios": rows})})
         entry = make.entry("wenetspeech", root)
         corpus = CorpusRoot(entry.root)
