@@ -25,7 +25,11 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A column against a threshold; either sign counts where ``is_absolute``."""
+    """A column against a threshold; either sign counts where ``is_absolute``.
+
+    Attributes:
+        from_s: What is shorter than this says too little to be told.
+    """
 
     column: str
     side: Literal["min", "max"]
@@ -34,6 +38,7 @@ class Check:
     words: str
     unit: str = ""
     is_absolute: bool = False
+    from_s: float = 0.0
 
 
 # Order is the order of importance: the first violation becomes the ledger's reason. What a defect brings about (a
@@ -54,7 +59,7 @@ CHECKS: tuple[Check, ...] = (
     Check("longest_clip_s", "max", "max_longest_clip_s", "clipped", "longest run at the ceiling", " s"),
     Check("level_dbfs", "max", "max_level_dbfs", "too_loud", "level", " dBFS"),
     Check("level_dbfs", "min", "min_level_dbfs", "too_quiet", "level", " dBFS"),
-    Check("dropout_s", "max", "max_dropout_s", "dropout", "drop-outs", " s"),
+    Check("longest_dropout_s", "max", "max_longest_dropout_s", "dropout", "longest drop-out", " s"),
     Check("silence_share", "max", "max_silence_share", "mostly_silence", "silence share"),
     Check("leading_silence_s", "max", "max_leading_silence_s", "long_silence", "silence at the start", " s"),
     Check("trailing_silence_s", "max", "max_trailing_silence_s", "long_silence", "silence at the end", " s"),
@@ -109,7 +114,8 @@ CHECKS: tuple[Check, ...] = (
 
 # What is told of rows that are accepted all the same.
 NOTES: tuple[Check, ...] = (
-    Check("snr_db", "min", "note_snr_db", "background_noise", "signal-to-noise ratio", " dB"),
+    # A phrase need have no pause in which its noise could be heard.
+    Check("snr_db", "min", "note_snr_db", "background_noise", "signal-to-noise ratio", " dB", from_s=3.0),
 )
 
 
@@ -126,7 +132,7 @@ def violations(
     found = []
     for check in checks:
         value = measures.get(check.column)
-        if value is None:
+        if value is None or measures.get("duration_s", math.inf) < check.from_s:
             continue
         size = abs(value) if check.is_absolute else value
         limit = thresholds.limit(check.threshold, language)
@@ -157,4 +163,5 @@ def _is_outside(thresholds: Thresholds, check: Check) -> pl.Expr:
     else:
         limit = pl.lit(float(threshold))
     beyond = size < limit if check.side == "min" else size > limit
-    return (beyond | size.is_nan()).fill_null(False)
+    outside = (beyond | size.is_nan()).fill_null(False)
+    return outside & (pl.col("duration_s") >= check.from_s).fill_null(True) if check.from_s else outside

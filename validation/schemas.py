@@ -66,7 +66,9 @@ class RawUtterances(_Contract):
     audio_uri: str = pa.Field(nullable=True)
     segment_start_s: float = pa.Field(nullable=True, ge=0)
     segment_end_s: float = pa.Field(nullable=True, gt=0)
-    raw_format: str = pa.Field(nullable=True, description="of samples without a header: encoding/rate/channels")
+    raw_format: str = pa.Field(
+        nullable=True, description="of samples without a header: encoding/rate/channels"
+    )
     audio_offset: pl.Int64 = pa.Field(nullable=True, ge=0, description="first byte of a member in its tar")
     audio_bytes: pl.Int64 = pa.Field(nullable=True, ge=0, description="of the file, or of the member")
     source_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)

@@ -51,7 +51,7 @@ class Thresholds(Strict):
     max_dc_offset: _Share
     max_dead_channels: int = Field(ge=0)
     min_channel_correlation: float = Field(ge=-1, le=1)
-    max_dropout_s: float = Field(ge=0)
+    max_longest_dropout_s: float = Field(ge=0)
     max_silence_share: _Share
     max_leading_silence_s: float = Field(ge=0)
     max_trailing_silence_s: float = Field(ge=0)

@@ -33,7 +33,7 @@ _PANELS: tuple[tuple[str, str], ...] = (
     ("hum_db", "hum (dB)"),
     ("clipped_share", "clipped share"),
     ("longest_clip_s", "longest clip (s)"),
-    ("dropout_s", "drop-outs (s)"),
+    ("longest_dropout_s", "longest drop-out (s)"),
     ("dc_offset", "DC offset"),
     ("silence_share", "silence share"),
     ("leading_silence_s", "silence at the start (s)"),

@@ -147,7 +147,7 @@ def _ledger(
     corpus: str, rows: pl.DataFrame, problems: dict[str, LedgerRow], limits: Thresholds
 ) -> Iterator[LedgerRow]:
     told = {"utterance_id", "source", "audio_uri", "language", "conversation_id", "wanted", "left"}
-    told |= {"is_kept", "is_noted", *(note.column for note in NOTES)}
+    told |= {"is_kept", "is_noted", "duration_s", *(note.column for note in NOTES)}
     for row in rows.select(sorted(told)).iter_rows(named=True):
         utterance_id, source = row["utterance_id"], row["source"]
         if utterance_id in problems:

@@ -10,14 +10,14 @@ from validation.ledger import OUTCOME_OF, REASONS
 from validation.thresholds import load_thresholds
 
 GOOD = {
-    "duration_s": 2.0,
+    "duration_s": 4.0,
     "source_rate_hz": 16_000,
     "level_dbfs": -60.0,
     "peak_dbfs": -40.0,
     "clipped_share": 0.0,
     "longest_clip_s": 0.0,
     "dc_offset": 0.0,
-    "dropout_s": 0.0,
+    "longest_dropout_s": 0.0,
     "silence_share": 0.2,
     "leading_silence_s": 0.3,
     "trailing_silence_s": 0.3,
@@ -55,7 +55,7 @@ OUTSIDE = [
     ({"dc_offset": -0.3}, "dc_offset"),
     ({"dead_channels": 1}, "dead_channel"),
     ({"channel_correlation": -0.97}, "anti_phase"),
-    ({"dropout_s": 0.4}, "dropout"),
+    ({"longest_dropout_s": 0.4}, "dropout"),
     ({"silence_share": 0.99}, "mostly_silence"),
     ({"leading_silence_s": 4.0}, "long_silence"),
     ({"trailing_silence_s": 4.0}, "long_silence"),
@@ -126,6 +126,8 @@ def test_noise_that_is_tolerated_is_still_told():
     (note,) = violations(load_thresholds(), {**GOOD, "snr_db": 12.0}, "en", NOTES)
     assert (note.reason, note.value, note.limit) == ("background_noise", 12.0, 23.0)
     assert OUTCOME_OF[note.reason] == "accepted"
+    phrase = {**GOOD, "snr_db": 12.0, "duration_s": 2.3}
+    assert violations(load_thresholds(), phrase, "en", NOTES) == []
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,7 @@ def test_a_mandarin_character_takes_longer_than_a_letter(language, violates):
 
 def test_a_table_is_judged_as_its_rows_are():
     changes = [{}, *(change for change, _ in OUTSIDE), {"snr_db": float("nan")}, {"chars_per_second": 20.0}]
+    changes += [{"snr_db": 12.0}, {"snr_db": 12.0, "duration_s": 2.3}]
     rows = [
         {**GOOD, **change, "language": language}
         for change in changes

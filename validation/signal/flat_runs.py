@@ -73,7 +73,8 @@ def dropouts(samples_N: Waveform, rate_hz: int, active_power: float) -> Dropouts
     """Runs of at least 10 ms of one value, with sound right beside them.
 
     Digital silence is no fault by itself: padding, gated pauses and codecs make it, and fade into it. It is one where
-    the sound breaks off: where the 2 ms before or after the run are within 20 dB of the sound's mean power.
+    the sound breaks off and comes back: where the 2 ms before and the 2 ms after are within 20 dB of its mean power.
+    One side is not enough: a plosive bursts out of a gated closure.
 
     Args:
         active_power: Mean square of the frames with sound (:class:`validation.signal.levels.Dynamics`).
@@ -86,7 +87,7 @@ def dropouts(samples_N: Waveform, rate_hz: int, active_power: float) -> Dropouts
         # A run at an edge of the recording is padding, whatever stands on its other side.
         if start > 0
         and end < samples_N.size
-        and max(_power(samples_N[max(start - beside, 0) : start]), _power(samples_N[end : end + beside]))
+        and min(_power(samples_N[max(start - beside, 0) : start]), _power(samples_N[end : end + beside]))
         >= threshold
         > 0.0
     ]

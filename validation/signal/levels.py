@@ -71,10 +71,10 @@ def dynamics(spectra: Spectra) -> Dynamics:
 def snr_db(dynamics: Dynamics, rumble_power: float) -> float:
     """Signal-to-noise ratio: ``10 log10((S - Q) / (Q + R))``, between -100 and 100 dB; 0 without any sound.
 
-    S is the power of the speech, Q that of the quiet frames (5th percentile), R the power below the voice (:mod:`validation.signal.low_frequency`). Frames of digital silence (padding, drop-outs)
-    say nothing of the noise and are left out. Speech without a pause reads low, and so do pauses that are nearly as
-    loud as the speech; noise in bursts above 80 Hz is taken for speech. The estimate finds steady noise and rumble,
-    and grades nothing finer.
+    S is the power of the speech, Q that of the quiet frames (5th percentile), R the power below the voice
+    (:mod:`validation.signal.low_frequency`). Frames of digital silence (padding, drop-outs) say nothing of the noise
+    and are left out. Speech without a pause reads low, and so do pauses that are nearly as loud as the speech; noise
+    in bursts above 80 Hz is taken for speech. The estimate finds steady noise and rumble, and grades nothing finer.
     """
     if dynamics.active_power <= 0.0:
         return 0.0

@@ -64,14 +64,15 @@ def test_a_rate_unlike_the_corpus_own_is_an_outlier_though_within_the_limits(spo
     assert {rows[f"u{index}"]["reason"] for index in range(60)} == {"accepted"}
 
 
-def test_noise_that_is_tolerated_is_told_and_kept(spoken, lake, tmp_path):
-    rows = spoken([SENTENCE], thresholds={"note_snr_db": 99.0})
-    assert (rows["u0"]["reason"], rows["u0"]["outcome"], rows["u0"]["limit"]) == (
-        "background_noise",
-        "accepted",
-        99.0,
-    )
-    assert lake.read_table("accepted_utterances", "made").height == 1
+def test_noise_that_is_tolerated_is_told_and_kept(lake, make, tmp_path):
+    entry = make.ljspeech(tmp_path / "c", [("long", SENTENCE), ("short", SENTENCE)])
+    make.speech(tmp_path / "c" / "wavs" / "long.wav", seconds=4.0)
+    make.run_all(make.entry("ljspeech", entry.root, thresholds={"note_snr_db": 99.0}), lake)
+    rows = {row["utterance_id"]: row for row in read_ledger(lake, "made").to_dicts()}
+    noted = rows["long"]
+    assert (noted["reason"], noted["outcome"], noted["limit"]) == ("background_noise", "accepted", 99.0)
+    assert rows["short"]["reason"] == "accepted"
+    assert lake.read_table("accepted_utterances", "made").height == 2
 
 
 def test_a_conversation_without_sound_is_measured_by_what_it_says(lake, make, tmp_path):
