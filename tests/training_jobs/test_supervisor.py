@@ -106,6 +106,21 @@ def test_a_signal_ends_the_whole_tree(
     assert signum.name.encode() in stderr
 
 
+def test_a_program_hears_a_request_that_its_starter_ignores(tmp_path: Path, started: list[int]) -> None:
+    """A shell's background job ignores SIGINT, and ignoring is inherited."""
+    argv = supervisor_argv("--grace", str(DEADLINE_S), program=tree_argv(tmp_path, stubborn=False))
+
+    def deaf() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    supervisor = subprocess.Popen(argv, stderr=subprocess.DEVNULL, preexec_fn=deaf)
+    started.append(supervisor.pid)
+    tree_pids(tmp_path, started)
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(DEADLINE_S / 2) == 128 + signal.SIGTERM
+
+
 def test_kill_9_of_the_parent_ends_the_whole_tree(tmp_path: Path, started: list[int]) -> None:
     argv = supervisor_argv("--grace", "0.5", program=tree_argv(tmp_path, stubborn=True))
     parent_code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
