@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from process_trees import deaf
 from waiting import until
 
 from training_jobs.program_output import last_words
@@ -96,7 +97,7 @@ def test_a_signal_ends_the_whole_tree(
     tmp_path: Path, started: list[int], signum: signal.Signals, stubborn: bool
 ) -> None:
     argv = supervisor_argv("--grace", "0.5", program=tree_argv(tmp_path, stubborn))
-    supervisor = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    supervisor = subprocess.Popen(argv, stderr=subprocess.PIPE, preexec_fn=deaf)
     started.append(supervisor.pid)
     pids = tree_pids(tmp_path, started)
     supervisor.send_signal(signum)
@@ -104,21 +105,6 @@ def test_a_signal_ends_the_whole_tree(
     assert supervisor.returncode == 128 + (signal.SIGKILL if stubborn else signal.SIGTERM)
     assert not [pid for pid in pids if is_alive(pid)]
     assert signum.name.encode() in stderr
-
-
-def test_a_program_hears_a_request_that_its_starter_ignores(tmp_path: Path, started: list[int]) -> None:
-    """A shell's background job ignores SIGINT, and ignoring is inherited."""
-    argv = supervisor_argv("--grace", str(DEADLINE_S), program=tree_argv(tmp_path, stubborn=False))
-
-    def deaf() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-    supervisor = subprocess.Popen(argv, stderr=subprocess.DEVNULL, preexec_fn=deaf)
-    started.append(supervisor.pid)
-    tree_pids(tmp_path, started)
-    supervisor.send_signal(signal.SIGTERM)
-    assert supervisor.wait(DEADLINE_S / 2) == 128 + signal.SIGTERM
 
 
 def test_kill_9_of_the_parent_ends_the_whole_tree(tmp_path: Path, started: list[int]) -> None:
