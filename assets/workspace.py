@@ -23,7 +23,6 @@ from validation.errors import ConfigurationError, UserError
 from validation.lake import Lake
 
 LAKE_VARIABLE = "VOXLINE_LAKE"
-REGISTERED_MODEL = "vita-audio-mctp"
 # On every asset, partitioned or not: then the UI's button starts one run of the job for all corpora.
 ONE_RUN = dg.BackfillPolicy.single_run()
 

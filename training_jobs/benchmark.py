@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from models import SCHEDULES, load_audio_tokenizer, stream
-from training_jobs.dialogue import Mode, SpeechModel
+from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.hardware import describe_hardware, load_average
 from training_jobs.jobs import BenchmarkJob, write_result
@@ -42,12 +42,12 @@ from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.rows import AUDIO_MARKER, encode_prompt
 from training_jobs.run_check import tokens_to_first_chunk
+from training_jobs.spec import MODES
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import write_text
 from validation.errors import ConfigurationError
 from validation.lake import Lake
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 LATENCY_FILE = "latency.json"
 _SEED = 0  # of the choice of rows for prompts
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, EvaluationTask
 
 if TYPE_CHECKING:
-    from training_jobs.dialogue import Mode, Reply, SpeechModel
+    from training_jobs.dialogue import Reply, SpeechModel
+    from training_jobs.spec import Mode
 
 _model: SpeechModel | None = None
 
