@@ -50,11 +50,12 @@ check: install ## Lint, types, layers, layout
 	$(BIN)/lint-imports
 	$(BIN)/python tests/guards/layout.py
 
-bench: install ## Measure the audio path and the decode modes
+bench: install ## Measure the audio path, the decode modes and attention over packed rows
 	@$(BIN)/python tests/bench/resampling.py
 	@$(BIN)/python tests/bench/measures.py
 	@$(BIN)/python tests/bench/leakage.py
 	@$(BIN)/python tests/bench/decoding.py
+	@$(BIN)/python tests/bench/attention.py
 
 clean: ## Remove the state of local runs and all caches; .venv stays
 	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name dagster.yaml -exec rm -rf {} +

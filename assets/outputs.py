@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from training_jobs.jobs import read_result
 from validation.atomic import write_text
@@ -28,6 +29,19 @@ class Output:
     asset: str
     inputs: str
     path: Path
+
+    def result(self) -> dict[str, Any]:
+        """What its program left.
+
+        Raises:
+            MissingOutputError: if the output was removed.
+        """
+        result = read_result(self.path)
+        if result is None:
+            raise MissingOutputError(
+                f"{self.asset}: its output {self.path} has no result any more: materialise it again"
+            )
+        return result
 
 
 class Outputs:

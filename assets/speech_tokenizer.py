@@ -8,16 +8,14 @@ from assets.data_digests import training_audio_digest
 from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
-from training_jobs.jobs import FitTokenizerJob, read_result
+from training_jobs.jobs import FitTokenizerJob
 
 RECIPE = 2  # raised with the features in models.tokenizers.mel_kmeans: a tokenizer of other ones is refused
 
 
 def tokenizer_of(output: Output) -> tuple[Path, str]:
     """Directory and digest of the present tokenizer."""
-    result = read_result(output.path)
-    assert result is not None, output
-    return output.path / "tokenizer", str(result["tokenizer_digest"])
+    return output.path / "tokenizer", str(output.result()["tokenizer_digest"])
 
 
 def build() -> dg.AssetsDefinition:

@@ -8,7 +8,7 @@ from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stage_packs import pack_pointer
 from assets.workspace import ONE_RUN, Workspace
-from training_jobs.jobs import TrainJob, read_result
+from training_jobs.jobs import TrainJob
 from training_jobs.launch import train_command
 from training_jobs.spec import STAGES, Stage, load_stage
 from validation.errors import ConfigurationError
@@ -71,8 +71,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
                 tracking=tracking,
             ),
         )
-        result = read_result(outputs.directory(stage, inputs))
-        assert result is not None
+        result = outputs.present(stage).result()
         first, last = float(result["first_loss"]), float(result["last_loss"])
         return dg.MaterializeResult(
             metadata=metadata,
@@ -93,9 +92,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
 
 def model_digest_of(output: Output) -> str:
     """Digest of a finished model's files, as the program that wrote them took it."""
-    result = read_result(output.path)
-    assert result is not None, output
-    return str(result["model_digest"])
+    return str(output.result()["model_digest"])
 
 
 def build_all() -> list[dg.AssetsDefinition]:

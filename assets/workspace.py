@@ -16,14 +16,13 @@ from assets.corpora.root import CorpusRoot
 from assets.processes import own_process
 from assets.recovery import PROCESS_TAG, release_dead_runs
 from assets.turns import turn
-from training_jobs.jobs import Tracking
+from training_jobs.jobs import Tracking, tracking_uri_without_secrets
 from training_jobs.profile import MixtureItem, Profile, load_profile
 from training_jobs.spec import PROFILES, ProfileName, Stage, StageSpec, load_stage
 from validation.errors import ConfigurationError, UserError
 from validation.lake import Lake
 
 LAKE_VARIABLE = "VOXLINE_LAKE"
-REGISTERED_MODEL = "vita-audio-mctp"
 # On every asset, partitioned or not: then the UI's button starts one run of the job for all corpora.
 ONE_RUN = dg.BackfillPolicy.single_run()
 
@@ -146,8 +145,17 @@ class Workspace(dg.ConfigurableResource):
 
     @property
     def tracking_uri(self) -> str:
-        """``$MLFLOW_TRACKING_URI``, else the home's own SQLite store."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(self.home).resolve()}/mlflow.db"
+        """``$MLFLOW_TRACKING_URI``, else the home's own SQLite store.
+
+        Raises:
+            ConfigurationError: if the variable holds a password.
+        """
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        return (
+            tracking_uri_without_secrets(named)
+            if named
+            else f"sqlite:///{Path(self.home).resolve()}/mlflow.db"
+        )
 
     def tracking(
         self, context: dg.AssetExecutionContext, tokenizer_digest: str, data_digest: str, stage: Stage

@@ -67,7 +67,7 @@ def run(
     place = (home or default_home()).resolve()
     settings = configure(place, corpora, _profile(profile))
     if (servers := find_servers(place)) is not None:
-        _console.print(reload_code_location(servers))
+        _console.print(escape(reload_code_location(servers)), soft_wrap=True)
     _console.print(
         f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}"
     )

@@ -22,6 +22,7 @@ from pipelines.console import RunProgress, was_made
 from pipelines.definitions import build_definitions
 from pipelines.jobs import EVERYTHING, all_corpora
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
+from training_jobs.jobs import tracking_uri_without_secrets
 from training_jobs.profile import base_model_directory
 from training_jobs.run_check import check_run
 from training_jobs.spec import STAGES, ProfileName
@@ -49,6 +50,7 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
     if workspace.profile.base_model.directory is not None:
         base_model_directory(workspace.profile.base_model)
     check_run(workspace.profile, [workspace.stage(stage) for stage in STAGES])
+    tracking_uri_without_secrets(workspace.tracking_uri)
     time_zone = read_settings(home).time_zone
     settings = Settings(corpora=workspace.corpora_file, profile=profile, time_zone=time_zone)
     prepare_home(home)

@@ -83,7 +83,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def run_until_interrupted(
-    wanted: list[Server], env: Mapping[str, str], on_ready: Callable[[], None], watch: Callable[[], None]
+    wanted: list[Server], env: Mapping[str, str], on_ready: Callable[[], None], watch: Callable[[], object]
 ) -> None:
     """Start the servers, and stop all of them on Ctrl-C or SIGTERM.
 

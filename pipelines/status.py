@@ -11,8 +11,9 @@ import dagster as dg
 from rich.markup import escape
 from rich.table import Table
 
-from assets.workspace import REGISTERED_MODEL, Workspace
+from assets.workspace import Workspace
 from pipelines.failures import Failure, recent_failures
+from training_jobs.tracking_store import REGISTERED_MODEL
 
 _STYLES = {"healthy": "green", "warning": "yellow", "failing": "red", "never": "dim"}
 

@@ -14,17 +14,15 @@ from rich.table import Table
 
 from assets.outputs import Outputs
 from assets.speech_tokenizer import tokenizer_of
-from assets.workspace import REGISTERED_MODEL, Workspace
+from assets.workspace import Workspace
 from pipelines.run import RunReport
 from pipelines.settings import Settings
 from pipelines.status import registry
-from training_jobs.jobs import read_result
-from training_jobs.spec import STAGES
+from training_jobs.spec import MODES, STAGES
+from training_jobs.tracking_store import REGISTERED_MODEL
 from validation.lake import Lake
 from validation.ledger import balance
 from validation.schemas import OUTCOMES
-
-_MODES = ("vanilla", "balance", "boost", "turbo")
 
 
 def print_summary(console: Console, home: Path, settings: Settings, report: RunReport) -> None:
@@ -36,10 +34,10 @@ def print_summary(console: Console, home: Path, settings: Settings, report: RunR
     console.print(corpora_table(workspace.lake, workspace.corpus_names, tokenizer_digest))
     console.print(reasons_table(workspace.lake, workspace.corpus_names))
     console.print(stages_table(outputs))
-    console.print(scores_table(_result(outputs, "evaluation_report")))
-    console.print(latency_table(_result(outputs, "latency_benchmark")))
+    console.print(scores_table(outputs.present("evaluation_report").result()))
+    console.print(latency_table(outputs.present("latency_benchmark").result()))
     aliases = registry(workspace).get("aliases", {})
-    for line in registry_lines(_result(outputs, "registered_model"), aliases):
+    for line in registry_lines(outputs.present("registered_model").result(), aliases):
         console.print(line)
     console.print()
     for line in closing_lines(home, report):
@@ -93,7 +91,7 @@ def stages_table(outputs: Outputs) -> Table:
         "Stages", ["stage"], ["steps", "loss first", "loss last", "tokens/s", "seconds", "resumed from"]
     )
     for stage in STAGES:
-        result = _result(outputs, stage)
+        result = outputs.present(stage).result()
         resumed = result.get("resumed_from")
         table.add_row(
             stage,
@@ -119,6 +117,9 @@ def scores_table(result: dict[str, Any]) -> Table:
         "asr_unseen_wer": "ASR, unseen voices: word error rate",
         "asr_unseen_cer": "  character error rate",
         "asr_unseen_exact": "  exact match",
+        "asr_unstated_wer": "ASR, voices nobody named: word error rate",
+        "asr_unstated_cer": "  character error rate",
+        "asr_unstated_exact": "  exact match",
         "sqa_exact": "spoken QA: exact match",
         "tts_wer": "TTS, read back: word error rate",
         "tts_exact": "  exact match",
@@ -192,13 +193,7 @@ def closing_lines(home: Path, report: RunReport) -> list[str]:
 
 def _in_order(modes: Mapping[str, Any]) -> list[str]:
     """From no speculation to most; modes that this code does not know come last."""
-    return sorted(modes, key=lambda mode: (_MODES.index(mode) if mode in _MODES else len(_MODES), mode))
-
-
-def _result(outputs: Outputs, asset: str) -> dict[str, Any]:
-    result = read_result(outputs.present(asset).path)
-    assert result is not None, asset
-    return result
+    return sorted(modes, key=lambda mode: (MODES.index(mode) if mode in MODES else len(MODES), mode))
 
 
 def _table(title: str, left: list[str], right: list[str], last: list[str] | None = None) -> Table:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
@@ -58,7 +57,8 @@ def serve(home: Path, dagster_port: int, mlflow_port: int, tracking_uri: str, co
     with open_instance(home) as instance:
         release_dead_runs(instance, home)
         announce_servers(home, dagster_port)
-        run_until_interrupted(wanted, environment(home), ready, lambda: _release(instance, home))
+        # Dagster's own monitoring would leave a killed run at work for ever, and the queue behind it waiting.
+        run_until_interrupted(wanted, environment(home), ready, lambda: release_dead_runs(instance, home))
 
 
 def own_store(home: Path) -> str:
@@ -86,11 +86,6 @@ def reload_code_location(servers: RunningServers) -> str:
         f"the pages on http://{HOST}:{servers.dagster_port} still show the corpora that they were started with: "
         "reload the code location there (Deployment), or start voxline up again"
     )
-
-
-def _release(instance: dg.DagsterInstance, home: Path) -> None:
-    # Dagster's own monitoring would leave a killed run at work for ever, and the queue behind it waiting.
-    release_dead_runs(instance, home)
 
 
 def _prepare_store(home: Path) -> None:

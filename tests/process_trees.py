@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from typing import Any, Protocol
 
@@ -25,3 +26,9 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
         member.kill()
     process.wait(_ENDS_WITHIN_S)
     psutil.wait_procs(tree, timeout=_ENDS_WITHIN_S)
+
+
+def deaf() -> None:
+    """For ``preexec_fn``: as a shell starts a background job. What is ignored stays ignored in all that it starts."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)

@@ -20,35 +20,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from models import SCHEDULES, interleave, load_audio_tokenizer, stream
-from training_jobs.dialogue import Mode, SpeechModel
+from models import SCHEDULES, load_audio_tokenizer, stream
+from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.hardware import describe_hardware, load_average
 from training_jobs.jobs import BenchmarkJob, write_result
 from training_jobs.latency import (
-    FIRST_CHUNK_TOKENS,
     ModeFigures,
     Timing,
     first_chunk_positions,
     latency_markdown,
-    position_of_audio,
     summarise,
     time_stream,
 )
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.rows import AUDIO_MARKER, encode_prompt
+from training_jobs.run_check import tokens_to_first_chunk
+from training_jobs.spec import MODES
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import write_text
 from validation.errors import ConfigurationError
 from validation.lake import Lake
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 LATENCY_FILE = "latency.json"
 _SEED = 0  # of the choice of rows for prompts
 
@@ -77,7 +76,7 @@ def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
             seed=_SEED,
         )
         prompts = make_prompts(model, rows.rows, job.settings.prompt_tokens, job.settings.repeats)
-        by_ratio = position_in_ratio(job.ratio)
+        by_ratio = tokens_to_first_chunk(job.ratio) - 1
         if by_ratio >= job.settings.new_tokens:
             raise ConfigurationError(
                 f"benchmark.new_tokens is {job.settings.new_tokens}, but with ratio {list(job.ratio)} the first audio "
@@ -143,15 +142,6 @@ def make_prompts(
             "the latency benchmark needs a held-out row with audio in its prompt; there is none"
         )
     return [encode_prompt(turn, [audio[:needed]], model.tokenizer) for audio in long_enough[:count]]
-
-
-def position_in_ratio(ratio: Sequence[int]) -> int:
-    """Index in a long reply at which ``ratio`` puts the last audio token of the first chunk."""
-    text, audio, begin, end = 0, 1, 2, 3
-    reply = interleave([text] * 64, [audio] * 64, ratio, begin, end)
-    position = position_of_audio(reply, lambda token: token == audio, FIRST_CHUNK_TOKENS)
-    assert position is not None
-    return position
 
 
 def _measure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -18,12 +18,12 @@ from training_jobs.rows import (
     encode_prompt,
     vocabulary_of,
 )
+from training_jobs.spec import Mode
 from validation.errors import UserError
 
 if TYPE_CHECKING:
     from models import MctpForCausalLM
 
-Mode = Literal["vanilla", "balance", "boost", "turbo"]
 TRANSCRIBE_PROMPT = f"Convert the speech to text.\n{AUDIO_MARKER}"  # DESIGN §4
 
 

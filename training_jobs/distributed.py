@@ -72,24 +72,24 @@ def joined(spec: StageSpec) -> Iterator[World]:
             f"{missing} not set: start this program through torchrun (training_jobs.launch)"
         )
     has_gpu = torch.cuda.is_available()
-    if not has_gpu:
-        # DeepSpeed would find it out by itself, and warn.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    # DeepSpeed calls what torch has renamed.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-    import deepspeed
-    import deepspeed.comm
-    import deepspeed.ops
-
     local_rank, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     is_bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and has_gpu)
     if has_gpu:
         device = _own_gpu(local_rank, spec, is_bfloat16)
     else:
         device = torch.device("cpu")
+        # DeepSpeed would find it out by itself, and warn.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
         # Every rank would otherwise start a thread per core, and the ranks wait for one another's.
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+    # DeepSpeed calls what torch has renamed.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    # Only now: its import takes seconds, and decides for good which accelerator there is.
+    import deepspeed
+    import deepspeed.comm
+    import deepspeed.ops
+
     # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if has_gpu else "gloo", verbose=False)

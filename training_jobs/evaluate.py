@@ -41,7 +41,7 @@ from validation.digests import digest_value
 from validation.lake import Lake
 
 if TYPE_CHECKING:
-    from training_jobs.dialogue import Mode
+    from training_jobs.spec import Mode
 
 MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"

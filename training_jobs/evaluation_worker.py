@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, EvaluationTask
 
 if TYPE_CHECKING:
-    from training_jobs.dialogue import Mode, Reply, SpeechModel
+    from training_jobs.dialogue import Reply, SpeechModel
+    from training_jobs.spec import Mode
 
 _model: SpeechModel | None = None
 
@@ -58,14 +59,14 @@ def start(model_dir: Path, ratio: Sequence[int]) -> None:
     """Load the model, onto the GPU where torch sees one; runs once per process."""
     global _model
     import torch
-    from transformers.utils import logging as transformers_logging
 
+    from models.checkpoints import quiet_transformers
     from training_jobs.dialogue import SpeechModel
 
     # A token of a small model is over before a second thread has woken up: the cores go to rows instead.
     torch.set_num_threads(1)
-    transformers_logging.disable_progress_bar()
-    _model = SpeechModel.load(model_dir, "cuda" if torch.cuda.is_available() else "cpu", ratio)
+    with quiet_transformers():
+        _model = SpeechModel.load(model_dir, "cuda" if torch.cuda.is_available() else "cpu", ratio)
 
 
 def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer | TooLong:

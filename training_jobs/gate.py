@@ -120,27 +120,27 @@ def _by_itself(decision: GateDecision, candidate: Figures, thresholds: GateThres
         if not math.isfinite(value):
             decision.check(False, f"{name} is {value}, not a finite number")
 
-    present = [name for name in _OWN_WORTH if name in candidate.scores]
-    if not present:
-        # Without a champion to compare with, nothing else would keep a useless model from being served.
-        decision.check(
-            False, f"no held-out utterance was transcribed; one of {', '.join(_OWN_WORTH)} is needed"
-        )
-    for name in present[:1]:
-        value, limit = candidate.scores[name], thresholds.max_wer
-        decision.check(value <= limit, f"{name} {value:.4f} is at most {limit:.4f}")
-        vanilla_value, limit = candidate.vanilla_scores[name], thresholds.max_boost_wer_gap
-        decision.check(
-            value - vanilla_value <= limit,
-            f"{name} {value:.4f} is within {limit:.4f} of Vanilla's {vanilla_value:.4f}",
-        )
-
+    _own_worth(decision, candidate, thresholds)
     boost, vanilla = candidate.tokens_per_second["boost"], candidate.tokens_per_second["vanilla"]
     least = thresholds.min_boost_speedup * vanilla
     decision.check(
         boost > least,
         f"Boost's {boost:.1f} tokens per second are more than {least:.1f} (Vanilla {vanilla:.1f})",
     )
+
+
+def _own_worth(decision: GateDecision, candidate: Figures, thresholds: GateThresholds) -> None:
+    name = next((name for name in _OWN_WORTH if name in candidate.scores), None)
+    if name is None:
+        # Without a champion to compare with, nothing else would keep a useless model from being served.
+        wanted = ", ".join(_OWN_WORTH)
+        decision.check(False, f"no held-out utterance was transcribed; one of {wanted} is needed")
+        return
+    value, limit = candidate.scores[name], thresholds.max_wer
+    decision.check(value <= limit, f"{name} {value:.4f} is at most {limit:.4f}")
+    vanilla, limit = candidate.vanilla_scores[name], thresholds.max_boost_wer_gap
+    line = f"{name} {value:.4f} is within {limit:.4f} of Vanilla's {vanilla:.4f}"
+    decision.check(value - vanilla <= limit, line)
 
 
 def _against(

@@ -28,6 +28,27 @@ from validation.strict import Strict, explain
 RESULT_FILE = "result.json"
 
 
+def tracking_uri_without_secrets(uri: str) -> str:
+    """``uri`` itself: it is written to job files and shown on pages, so it must not hold a password.
+
+    Raises:
+        ConfigurationError: saying where a user and a password are to be given; the password is not repeated.
+    """
+    parts = urlsplit(uri)
+    is_server = parts.scheme in ("http", "https")
+    if parts.password is None and not (is_server and parts.username is not None):
+        return uri
+    instead = (
+        "$MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD"
+        if is_server
+        else "the database driver's own configuration"
+    )
+    raise ConfigurationError(
+        f"the MLflow tracking URI ({parts.scheme}://…@{parts.hostname}) names a user or a password, which "
+        f"would be written to files in plain text: give them in {instead}"
+    )
+
+
 class Tracking(Strict):
     """Where experiments are kept, and what every MLflow run is tagged with (DESIGN §7).
 
@@ -43,18 +64,7 @@ class Tracking(Strict):
 
     @model_validator(mode="after")
     def _without_secrets(self) -> Tracking:
-        parts = urlsplit(self.uri)
-        is_server = parts.scheme in ("http", "https")
-        if parts.password is not None or (is_server and parts.username is not None):
-            instead = (
-                "$MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD"
-                if is_server
-                else "the database driver's own configuration"
-            )
-            raise ValueError(
-                f"the MLflow tracking URI ({parts.scheme}://…@{parts.hostname}) names a user or a password, which "
-                f"would be written to files in plain text: give them in {instead}"
-            )
+        tracking_uri_without_secrets(self.uri)
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ def train_command(
     """The supervised command of a training stage: torchrun on this machine, one process per rank."""
     ranks = (gpu_count() or CPU_PROCESSES) if processes == "auto" else processes
     torchrun = ["torch.distributed.run", "--nproc-per-node", str(ranks), "--standalone"]
+    # Its own patience with ranks that are asked to stop is 30 s, less than a step of a large model and its save.
+    torchrun += ["--shutdown-timeout", str(math.ceil(limits.grace_s))]
     worker = ["--module", "training_jobs.train", str(job_file)]
     return supervised([sys.executable, "-m", *torchrun, *worker], log, limits, quiet)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.interleaving import interleave
+from training_jobs.latency import FIRST_CHUNK_TOKENS
 from training_jobs.profile import Profile, position_limit
 from training_jobs.spec import STAGES, Stage, StageSpec
 from validation.errors import ConfigurationError
@@ -13,7 +14,6 @@ from validation.errors import ConfigurationError
 MODULES_TO_DECODE = 10
 # A spoken question of one audio token where each letter of its frame is a token, as the byte tokenizer has it.
 SHORTEST_PROMPT = 22
-FIRST_CHUNK_TOKENS = 8  # DESIGN §5: audio tokens of the chunk whose time is measured
 
 
 def check_run(profile: Profile, specs: Sequence[StageSpec]) -> None:

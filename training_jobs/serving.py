@@ -13,8 +13,9 @@ import soundfile
 
 from models import AudioTokenizer, load_audio_tokenizer
 from models.tokenizers.interface import TokenizerError
-from training_jobs.dialogue import Mode, Reply, SpeechModel
+from training_jobs.dialogue import Reply, SpeechModel
 from training_jobs.rows import AUDIO_MARKER
+from training_jobs.spec import MODES, Mode
 from validation.errors import UserError
 from validation.schemas import STORED_RATE_HZ
 
@@ -53,7 +54,7 @@ class ServingParams:
         if unknown := sorted(set(given) - set(names)):
             raise RequestError(f"unknown parameters {unknown}; allowed are {', '.join(names)}")
         known = cls(**given)
-        for name, allowed in (("task", get_args(ServingTask)), ("mode", get_args(Mode))):
+        for name, allowed in (("task", get_args(ServingTask)), ("mode", MODES)):
             if getattr(known, name) not in allowed:
                 raise RequestError(f"{name} is {getattr(known, name)!r}; allowed are {', '.join(allowed)}")
         if known.max_new_tokens < 1:

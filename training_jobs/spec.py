@@ -15,8 +15,10 @@ from validation.strict import Strict, explain, read_yaml_mapping
 
 Stage = Literal["text_audio_alignment", "single_mctp", "multi_mctp", "sft"]
 ProfileName = Literal["tiny", "7b", "debug"]
+Mode = Literal["vanilla", "balance", "boost", "turbo"]  # of decoding, from no speculation to most (DESIGN §5)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
+MODES: tuple[Mode, ...] = get_args(Mode)
 # `debug` is for tests: it says only in what it is smaller than `tiny`.
 _SMALLER_THAN: dict[ProfileName, ProfileName] = {"debug": "tiny"}
 COMMON_FILE = "common.yaml"

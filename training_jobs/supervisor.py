@@ -71,6 +71,10 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
     def in_child() -> None:
         # If this supervisor itself is killed with SIGKILL, the program is still asked to end.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # A shell's background job ignores SIGINT, and what Dagster makes of that ignores SIGTERM too: inherited, the
+        # program would not hear that it is asked to end.
+        for asked in _ASKED:
+            signal.signal(asked, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, inherited)
 
     output = ProgramOutput(log, quiet)

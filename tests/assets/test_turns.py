@@ -50,7 +50,7 @@ def test_a_second_run_waits_says_for_whom_and_then_works(tmp_path: Path) -> None
         until(lambda: "waiting for run run-before" in words(instance), "the run to say that it waits")
         assert seen == []
         first.communicate("\n")
-        thread.join(timeout=60)
+        thread.join(timeout=180)
         assert not thread.is_alive()
         (run,) = instance.get_runs()
         assert run.status == dg.DagsterRunStatus.SUCCESS

@@ -11,6 +11,7 @@ import yaml
 
 from assets import workspace as module
 from assets.workspace import MissingRootError, NotConfiguredError, Workspace, git_commit
+from validation.errors import ConfigurationError
 
 
 def workspace_of(tmp_path: Path, *names: str) -> Workspace:
@@ -52,3 +53,12 @@ def test_a_commit_says_when_its_files_were_changed(tmp_path: Path, monkeypatch: 
     assert re.fullmatch("[0-9a-f]{40}", clean)
     (tmp_path / "code.py").write_text("one = 2\n")
     assert git_commit() == f"{clean}-dirty"
+
+
+def test_a_tracking_uri_with_a_password_is_refused_without_repeating_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@mlflow.example/")
+    with pytest.raises(ConfigurationError, match="MLFLOW_TRACKING_PASSWORD") as caught:
+        _ = Workspace(home=str(tmp_path)).tracking_uri
+    assert "s3cret" not in str(caught.value)

@@ -101,7 +101,7 @@ def test_a_step_that_waits_for_a_pool_says_who_holds_it(tmp_path: Path) -> None:
         thread.start()
         until(lambda: terminal.shows("stage: waiting for pool gpu, held by run-before"), "the line")
         storage.free_concurrency_slots_for_run("run-before")
-        thread.join(timeout=60)
+        thread.join(timeout=180)
         assert not thread.is_alive()
         instance.end_watch_event_logs(run_id, progress)
         run = instance.get_run_by_id(run_id)

@@ -13,7 +13,6 @@ from validation.lake import Lake
 from validation.ledger import LedgerRow, write_ledger_part
 from validation.schemas import frame_from_rows
 
-
 OLD, PRESENT = "0" * 64, "1" * 64
 
 

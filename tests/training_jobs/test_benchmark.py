@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models import load_audio_tokenizer
-from training_jobs.benchmark import benchmark, make_prompts, position_in_ratio
+from training_jobs.benchmark import benchmark, make_prompts
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import held_out_rows
 from training_jobs.jobs import BenchmarkJob, Tracking, read_result
@@ -64,11 +64,6 @@ def test_prompts_are_spoken_questions_of_exactly_the_length_asked_for(trained: A
         ConfigurationError, match="prompt_tokens is 21, but a prompt with one audio token takes 22"
     ):
         make_prompts(model, rows, 21, 3)
-
-
-@pytest.mark.parametrize(("ratio", "position"), [((1, 10, 4, 10), 9), ((1, 4, 3, 8, 4, 10), 14)])
-def test_the_ratio_says_where_the_first_chunk_is_complete(ratio: tuple[int, ...], position: int) -> None:
-    assert position_in_ratio(ratio) == position
 
 
 def test_the_first_chunk_is_the_replys_own_where_every_reply_has_one() -> None:

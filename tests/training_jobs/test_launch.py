@@ -12,14 +12,14 @@ from training_jobs import launch
 from training_jobs.profile import ProgramLimits
 
 JOB, LOG = Path("job.json"), Path("log.txt")
-LIMITS = ProgramLimits(grace_s=30, stall_s=1800)
+LIMITS = ProgramLimits(grace_s=45, stall_s=1800)
 
 
 def test_a_program_runs_under_the_supervisor() -> None:
     command = launch.program_command("pack", JOB, LOG, LIMITS)
     assert command[:3] == [sys.executable, "-m", "training_jobs.supervisor"]
     options, program = command[3 : command.index("--")], command[command.index("--") + 1 :]
-    assert options == ["--log", "log.txt", "--grace", "30", "--stall", "1800"]
+    assert options == ["--log", "log.txt", "--grace", "45", "--stall", "1800"]
     assert program == [sys.executable, "-m", "training_jobs.pack", "job.json"]
 
 
@@ -32,6 +32,7 @@ def test_a_stage_has_one_rank_per_gpu_and_two_without(
     monkeypatch.setattr(launch, "gpu_count", lambda: gpus)
     command = launch.train_command(JOB, LOG, processes, LIMITS)  # type: ignore[arg-type]  # parametrised over the union
     assert command[command.index("--nproc-per-node") + 1] == ranks
+    assert command[command.index("--shutdown-timeout") + 1] == "45"
     assert command[-3:] == ["--module", "training_jobs.train", "job.json"]
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from models import SCHEDULES, extend_text_tokenizer, make_byte_tokenizer
 from training_jobs import encode_prompt
-from training_jobs.benchmark import position_in_ratio
 from training_jobs.profile import Profile, load_profile
 from training_jobs.run_check import (
     MODULES_TO_DECODE,
@@ -99,5 +98,8 @@ def test_the_limits_are_those_of_the_programs() -> None:
     tokenizer = extend_text_tokenizer(make_byte_tokenizer(), 8)
     prompt = encode_prompt([{"role": "user", "content": "<|audio|>"}], [[0]], tokenizer)
     assert len(prompt) == SHORTEST_PROMPT
-    for ratio in ([1, 10, 4, 10], [3, 5], [40, 12]):
-        assert tokens_to_first_chunk(ratio) == position_in_ratio(ratio) + 1
+
+
+@pytest.mark.parametrize(("ratio", "tokens"), [((1, 10, 4, 10), 10), ((1, 4, 3, 8, 4, 10), 15)])
+def test_the_ratio_says_when_the_first_chunk_is_complete(ratio: tuple[int, ...], tokens: int) -> None:
+    assert tokens_to_first_chunk(ratio) == tokens

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from process_trees import deaf
 from waiting import until
 
 from training_jobs.program_output import last_words
@@ -96,7 +97,7 @@ def test_a_signal_ends_the_whole_tree(
     tmp_path: Path, started: list[int], signum: signal.Signals, stubborn: bool
 ) -> None:
     argv = supervisor_argv("--grace", "0.5", program=tree_argv(tmp_path, stubborn))
-    supervisor = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    supervisor = subprocess.Popen(argv, stderr=subprocess.PIPE, preexec_fn=deaf)
     started.append(supervisor.pid)
     pids = tree_pids(tmp_path, started)
     supervisor.send_signal(signum)
