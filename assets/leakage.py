@@ -8,10 +8,10 @@ from assets.audio.fingerprints import make_fingerprints
 from assets.corpora.config import CorpusEntry
 from assets.per_corpus import run_step, totals
 from assets.workspace import ONE_RUN, Workspace
+from validation.batches import database, files_of
 from validation.lake import Lake
 from validation.leakage import Verdict, check_leakage, verdict
 from validation.leakage_duplicates import find_duplicates
-from validation.leakage_store import database, files_of
 
 LEAKAGE_CHECK = "nothing_leaks"
 

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from validation.batches import batches_of, database, frame_of, parquet, write_batches
 from validation.digests import digest_bytes, digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE
 from validation.lake import Lake
@@ -21,7 +22,6 @@ from validation.leakage_copies import copies_of
 from validation.leakage_mixture import mixture_findings
 from validation.leakage_rows import EXACT_RULES, create_rows, create_set, shared, shared_recordings
 from validation.leakage_rules import MIXTURES, Evaluation, EvaluationSet
-from validation.leakage_store import batches_of, database, frame_of, parquet, write_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "leakage"

@@ -11,12 +11,12 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from validation.batches import batches_of, database, write_batches
 from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE
 from validation.lake import Lake
 from validation.leakage_copies import copies_within
 from validation.leakage_rows import KEY_OF, create_rows
-from validation.leakage_store import batches_of, database, write_batches
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "duplicates"

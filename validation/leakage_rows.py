@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 import duckdb
 import polars as pl
 
+from validation.batches import files_of, quoted
 from validation.lake import Lake
 from validation.leakage_rules import Action, EvaluationSet, Rule
-from validation.leakage_store import files_of, quoted
 
 # What readers call a speaker that the corpus does not name.
 _NAMELESS = "('', 'unknown')"

@@ -19,11 +19,11 @@ import polars as pl
 from tqdm import tqdm
 
 from assets.corpora.config import CorpusEntry
+from validation.batches import batches_of, database, frame_of, parquet, write_batches
 from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
 from validation.leakage_copies import read_stored
-from validation.leakage_store import batches_of, database, frame_of, parquet, write_batches
 from validation.schemas import TableName, frame_from_rows, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.stored_audio import STORED_RATE_HZ

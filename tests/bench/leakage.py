@@ -16,11 +16,11 @@ import polars as pl
 import soundfile
 from figures import show
 
+from validation.batches import write_batches
 from validation.fingerprint import FINGERPRINT_RECIPE, fingerprint
 from validation.lake import Lake
 from validation.leakage import check_leakage
 from validation.leakage_rules import Evaluation, EvaluationSet, Rules
-from validation.leakage_store import write_batches
 from validation.stored_audio import STORED_RATE_HZ
 
 CORPORA = ("a", "b", "c", "d")
