@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 import duckdb
 import polars as pl
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from validation.lake import Lake, MissingTableError
-from validation.schemas import TableName, empty_frame, validate_table
+from validation.schemas import ContractError, TableName, empty_frame, validate_table
 
 # DuckDB writes what is more to its temporary directory.
 _MEMORY = "768MB"
@@ -24,18 +25,31 @@ def write_batches(lake: Lake, name: TableName, partition: str, batches: Iterable
     """Write a table of which one batch is in memory at once, each checked against the contract; gives its rows.
 
     Raises:
-        validation.schemas.ContractError: naming partition, row, column, check and value.
+        validation.schemas.ContractError: naming partition, row, column, check and value, after the last batch: all
+            failures stand in the table ``contract_failures``.
     """
     rows = 0
+    broken: ContractError | None = None
     schema = empty_frame(name).to_arrow().schema
-    with (
-        lake.atomic_write(lake.table_path(name, partition)) as stream,
-        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
-    ):
-        for batch in _regrouped(batches):
-            checked = validate_table(name, partition, batch)
-            writer.write_table(checked.to_arrow().cast(schema), row_group_size=batch.height)
-            rows += batch.height
+    try:
+        with (
+            lake.atomic_write(lake.table_path(name, partition)) as stream,
+            pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+        ):
+            for batch in _regrouped(batches):
+                try:
+                    checked = validate_table(name, partition, batch, first_row=rows)
+                except ContractError as error:
+                    broken = error if broken is None else broken.joined(error)
+                else:
+                    writer.write_table(checked.to_arrow().cast(schema), row_group_size=batch.height)
+                rows += batch.height
+            if broken is not None:
+                raise broken
+    except ContractError as error:
+        # Another table may be written while this one's batches are made.
+        raise (lake.keep_failures(error) if error is broken else error) from error
+    lake.drop_failures(name, partition)
     return rows
 
 
@@ -51,6 +65,41 @@ def _regrouped(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             held = [whole[full:]]
     if held and (rest := pl.concat(held)).height:
         yield rest
+
+
+class Spool:
+    """Rows set aside in a temporary file of this machine while another table is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Set these rows aside, behind those before."""
+        table = frame.to_arrow()
+        if self._writer is None:
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            self._writer = pa.ipc.new_stream(self._file, table.schema, options=options)
+        self._writer.write_table(table)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """All rows in their order; no more can be added."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._file.seek(0)
+        with pa.ipc.open_stream(self._file) as reader:
+            for batch in reader:
+                frame = pl.from_arrow(pa.Table.from_batches([batch]))
+                assert isinstance(frame, pl.DataFrame)
+                yield frame
+
+
+@contextmanager
+def spool() -> Iterator[Spool]:
+    """A :class:`Spool` whose file goes with the block."""
+    with tempfile.TemporaryFile() as file:
+        yield Spool(file)
 
 
 @contextmanager

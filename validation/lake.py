@@ -12,7 +12,7 @@ import polars as pl
 
 from validation.errors import UserError
 from validation.lake_files import LakeFiles
-from validation.schemas import TABLES, TableName, empty_frame, validate_table
+from validation.schemas import TABLES, ContractError, TableName, empty_frame, validate_table
 
 
 class MissingTableError(UserError):
@@ -36,11 +36,27 @@ class Lake(LakeFiles):
         """Validate ``frame`` against the table's contract and write it as one Parquet file.
 
         Raises:
-            validation.schemas.ContractError: naming partition, row, column, check and value.
+            validation.schemas.ContractError: naming partition, row, column, check and value; all failures stand in the
+                table ``contract_failures``.
         """
-        checked = validate_table(name, partition, frame)
+        try:
+            checked = validate_table(name, partition, frame)
+        except ContractError as error:
+            raise self.keep_failures(error) from error
         with self.atomic_write(self.table_path(name, partition)) as stream:
             checked.write_parquet(stream, compression="zstd")
+        self.drop_failures(name, partition)
+
+    def keep_failures(self, error: ContractError) -> ContractError:
+        """Write the rows that break a contract into ``contract_failures``; gives the error that says so."""
+        path = self.table_path("contract_failures", f"{error.table}--{error.partition}")
+        with self.atomic_write(path) as stream:
+            error.table_rows().write_parquet(stream, compression="zstd")
+        return error.kept()
+
+    def drop_failures(self, name: TableName, partition: str) -> None:
+        """Forget the failures of a partition that has been written."""
+        self.remove_table("contract_failures", f"{name}--{partition}")
 
     def has_table(self, name: TableName, partition: str) -> bool:
         """Whether the partition has been written."""

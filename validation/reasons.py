@@ -14,6 +14,9 @@ Reason = Literal[
     "accepted",
     # accepted, with something that a mixture may want to know
     "background_noise",
+    # what a person decided about a quarantined row
+    "accepted_by_review",
+    "rejected_by_review",
     # the corpus' own rows
     "malformed_row",
     "wrong_delimiter",
@@ -30,6 +33,7 @@ Reason = Literal[
     "unknown_label",
     "outside_root",
     "unsafe_member",
+    "breaks_contract",
     # the audio file
     "empty_file",
     "no_frames",
@@ -58,6 +62,7 @@ Reason = Literal[
     "mostly_silence",
     "long_silence",
     "noisy",
+    "very_noisy",
     "hum",
     "no_dynamics",
     "narrow_band",
@@ -82,6 +87,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 OUTCOME_OF: dict[Reason, Outcome] = {
     "accepted": "accepted",
     "background_noise": "accepted",
+    "accepted_by_review": "accepted",
     # could not be read or decoded
     "malformed_row": "errored",
     "wrong_delimiter": "errored",
@@ -98,6 +104,7 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "bad_segment": "errored",
     "worker_died": "errored",
     "timed_out": "errored",
+    "breaks_contract": "errored",
     # readable, but breaks the contract or a threshold
     "duplicate_id": "rejected",
     "empty_text": "rejected",
@@ -122,13 +129,12 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "hum": "rejected",
     "no_dynamics": "rejected",
     "narrow_band": "rejected",
-    "no_speech": "rejected",
-    "low_mos": "rejected",
     "control_characters": "rejected",
     "repetitive_text": "rejected",
     "unwanted_words": "rejected",
     "companion_lost": "rejected",
-    # decodes, but contradicts itself: a person should look
+    "rejected_by_review": "rejected",
+    # decodes, but contradicts itself, or is near a limit that a machine draws badly: a person should look
     "truncated": "quarantined",
     "wrong_extension": "quarantined",
     "channels_cancel": "quarantined",
@@ -136,6 +142,9 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "anti_phase": "quarantined",
     "long_silence": "quarantined",
     "upsampled": "quarantined",
+    "very_noisy": "quarantined",
+    "no_speech": "quarantined",
+    "low_mos": "quarantined",
     "text_too_short": "quarantined",
     "text_too_long": "quarantined",
     "text_rate_outlier": "quarantined",

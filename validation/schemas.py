@@ -11,8 +11,10 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
-from validation.errors import UserError
+from validation.contract_errors import ContractError as ContractError
+from validation.contract_errors import failing_rows
 from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
+from validation.ledger_contracts import ContractFailures, LedgerHistory, ReviewDecisions
 from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
@@ -32,18 +34,12 @@ TableName = Literal[
     "audio_fingerprints",
     "leakage",
     "duplicates",
+    "ledger_history",
+    "review_decisions",
+    "contract_failures",
 ]
 _DIGEST = r"^[0-9a-f]{64}$"
 _BATCH = 4096
-# What names a row, in each of the tables.
-_NAMES = ("utterance_id", "row_id", "audio_digest")
-
-
-class ContractError(UserError):
-    """Rows that break a table's contract.
-
-    The message names the table's partition and, for each kind of failure, column, check, and a first row and value.
-    """
 
 
 class _Contract(pa.DataFrameModel):
@@ -211,6 +207,9 @@ TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "audio_fingerprints": AudioFingerprints,
     "leakage": Leakage,
     "duplicates": Duplicates,
+    "ledger_history": LedgerHistory,
+    "review_decisions": ReviewDecisions,
+    "contract_failures": ContractFailures,
 }
 
 
@@ -242,30 +241,19 @@ def frame_in_batches(name: TableName, rows: Iterable[dict[str, Any]]) -> pl.Data
     return pl.concat(frames)
 
 
-def validate_table(name: TableName, partition: str, frame: pl.DataFrame) -> pl.DataFrame:
+def validate_table(name: TableName, partition: str, frame: pl.DataFrame, first_row: int = 0) -> pl.DataFrame:
     """Check ``frame`` lazily against its contract, schema and data.
 
+    Args:
+        first_row: Where in its table the frame's first row stands.
+
     Raises:
-        ContractError: listing column, check, number of failures, and a first row and value for each kind of failure.
+        ContractError: with all failures; its message lists column, check, number of failures, and a first row and
+            value for each kind of failure.
     """
     try:
         # Said explicitly: pandera's default depth for lazy frames is the schema only.
         with config_context(validation_depth=ValidationDepth.SCHEMA_AND_DATA):
             return cast("pl.DataFrame", TABLES[name].validate(frame, lazy=True))
     except SchemaErrors as error:
-        kinds = error.failure_cases.group_by("column", "check").agg(
-            pl.len().alias("count"), pl.col("failure_case").first(), pl.col("index").first()
-        )
-        lines = [_failure(frame, kind) for kind in kinds.sort("column", "check").iter_rows(named=True)]
-        raise ContractError(
-            f"table {name}, partition {partition!r}, breaks its contract: " + "; ".join(lines)
-        ) from error
-
-
-def _failure(frame: pl.DataFrame, kind: dict[str, Any]) -> str:
-    place = "first value"
-    if kind["index"] is not None:  # it is null for a missing or an unknown column
-        named = next((column for column in _NAMES if column in frame.columns), None)
-        row = f"row {kind['index']}" if named is None else f"{named} {frame[named][kind['index']]!r}"
-        place = f"first {row}, value"
-    return f"{kind['column']}: {kind['check']}: {kind['count']} rows, {place} {kind['failure_case']!r}"
+        raise ContractError.of(name, partition, failing_rows(frame, error, first_row)) from error
