@@ -47,8 +47,9 @@ def write_batches(lake: Lake, name: TableName, partition: str, batches: Iterable
             if broken is not None:
                 raise broken
     except ContractError as error:
-        # Another table may be written while this one's batches are made.
-        raise (lake.keep_failures(error) if error is broken else error) from error
+        if error is not broken:  # of another table, written while this one's batches were made
+            raise
+        raise lake.keep_failures(error) from error
     lake.drop_failures(name, partition)
     return rows
 
