@@ -54,6 +54,8 @@ bench: install ## Measure the audio path, the decode modes and attention over pa
 	@$(BIN)/python tests/bench/resampling.py
 	@$(BIN)/python tests/bench/measures.py
 	@$(BIN)/python tests/bench/leakage.py
+	@$(BIN)/python tests/bench/scale.py --again
+	@$(BIN)/python tests/bench/scale.py --rows 100000 1000000 10000000 --files 0 --steps accepted_utterances leakage training_jsonl
 	@$(BIN)/python tests/bench/decoding.py
 	@$(BIN)/python tests/bench/attention.py
 
