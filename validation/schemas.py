@@ -18,8 +18,8 @@ from validation.ledger_contracts import ContractFailures, LedgerHistory, ReviewD
 from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
+from validation.row_contracts import AcceptedUtterances, TrainingRows
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
-from validation.tasks import ROW_TASKS
 from validation.tasks import RowTask as RowTask
 from validation.tasks import Task as Task
 
@@ -72,6 +72,10 @@ class RawUtterances(_Contract):
     conversation_id: str = pa.Field(nullable=True, description="rows of one JSONL row share it")
     marker: pl.Int32 = pa.Field(nullable=True, ge=0, description="which <|audio|> of the conversation")
     messages: str = pa.Field(nullable=True, description="the JSONL row's messages, as JSON")
+    topic: str = pa.Field(nullable=True)
+    difficulty: str = pa.Field(nullable=True, description="as the corpus states it: a word or a number")
+    consent: str = pa.Field(nullable=True)
+    metadata: str = pa.Field(nullable=True, description="what else the corpus states of the row, as JSON")
 
 
 class Audio22k(_Contract):
@@ -133,27 +137,6 @@ class AudioQuality(_Contract):
     char_error_rate: float = pa.Field(ge=0, nullable=True)
 
 
-class AcceptedUtterances(_Contract):
-    """Rows that passed contract and thresholds, with what the next steps need of their audio."""
-
-    corpus: str
-    utterance_id: str
-    split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String)  # type: ignore[valid-type]
-    speaker: str
-    language: str
-    text: str
-    licence: str
-    source: str
-    source_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
-    conversation_id: str = pa.Field(nullable=True)
-    marker: pl.Int32 = pa.Field(nullable=True)
-    messages: str = pa.Field(nullable=True)
-    audio_path: str = pa.Field(nullable=True)
-    audio_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
-    duration_s: float = pa.Field(nullable=True)
-
-
 class Ledger(_Contract):
     """What became of every row that was read; one row per utterance read and corpus."""
 
@@ -166,24 +149,6 @@ class Ledger(_Contract):
     value: float = pa.Field(nullable=True)
     limit: float = pa.Field(nullable=True)
     detail: str = pa.Field(description="for a person: names the file, the row, the value and the limit")
-
-
-class TrainingRows(_Contract):
-    """Side table of the JSONL files: one row per line."""
-
-    corpus: str
-    row_id: str
-    split: str = pa.Field(isin=["train", "test"])
-    task: str = pa.Field(isin=list(ROW_TASKS))
-    language: str
-    speaker: str
-    messages: str = pa.Field(description="JSON, as in the JSONL row")
-    audios: pl.List(pl.String)  # type: ignore[valid-type]
-    utterance_ids: pl.List(pl.String)  # type: ignore[valid-type]
-    audio_digests: pl.List(pl.String)  # type: ignore[valid-type]
-    seconds: float = pa.Field(ge=0)
-    jsonl_path: str
-    line: pl.Int64 = pa.Field(ge=1)
 
 
 class AudioTokens(_Contract):

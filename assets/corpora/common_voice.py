@@ -70,6 +70,8 @@ def read_common_voice(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]
         # Releases before 2022 called it so.
         fields["accents"] = fields["accents"] or cells.get("accent", "")
         audio, language = join(clips, path), fields["locale"] or None
-        return Utterance(utterance_id, source, audio, cells["sentence"], speaker, language, fields=fields)
+        topic = fields["sentence_domain"] or None
+        text = cells["sentence"]
+        return Utterance(utterance_id, source, audio, text, speaker, language, fields=fields, topic=topic)
 
     yield from rows_of_table(root, options.file, _FORM, _NEEDED, make)

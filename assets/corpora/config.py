@@ -14,6 +14,7 @@ from assets.audio.raw_format import RawFormat
 from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
+from assets.corpora.row_metadata import RowMetadata
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
 from validation.errors import UserError
@@ -43,6 +44,8 @@ class CorpusEntry(Strict):
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
         models: Models that measure this corpus; all are off unless named.
+        topic: Of rows that do not state their own; likewise ``consent``.
+        metadata: Which of the reader's fields say a row's own topic, difficulty, licence and consent.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -56,6 +59,9 @@ class CorpusEntry(Strict):
     split: tuple[SplitRule, ...] = ()
     thresholds: dict[str, Any] = Field(default_factory=dict)
     models: ModelMeasures = ModelMeasures()
+    topic: str | None = Field(default=None, min_length=1)
+    consent: str | None = Field(default=None, min_length=1)
+    metadata: RowMetadata = RowMetadata()
 
     @field_validator("options", mode="before")
     @classmethod
@@ -116,6 +122,11 @@ class CorpusEntry(Strict):
                 raise ValueError(
                     f"split.{index}.field: unknown field {rule.field!r}; {self.reader} gives {', '.join(sorted(known))}"
                 )
+        given = self.options.field_names()
+        for name, field in self.metadata.fields().items():
+            if field not in given:
+                allowed = ", ".join(sorted(given)) or "none"
+                raise ValueError(f"metadata.{name}: unknown field {field!r}; {self.reader} gives {allowed}")
         return self
 
 

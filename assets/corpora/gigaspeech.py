@@ -78,6 +78,7 @@ def _row(
         segment_start_s=start_s,
         segment_end_s=end_s,
         fields=fields,
+        topic=fields["category"] or None,
     )
 
 

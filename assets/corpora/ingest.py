@@ -14,6 +14,7 @@ from assets.corpora.config import CorpusEntry
 from assets.corpora.conversation import SPECIAL_TOKEN
 from assets.corpora.readers import READERS
 from assets.corpora.root import CorpusRoot
+from assets.corpora.row_metadata import metadata_of
 from assets.corpora.sources import Located, Sources, is_text
 from assets.corpora.split import Split, split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
@@ -25,7 +26,7 @@ from validation.schemas import empty_frame, frame_from_rows
 from validation.steps import StepOutcome, run_step
 
 STEP: Stage = "raw_utterances"
-_RECIPE = 3
+_RECIPE = 4
 _BATCH = 4096
 # Unlike a missing file, whose appearance changes the listing, a file that could not be read looks the same when it can.
 _PASSING: tuple[Reason, ...] = ("unreadable",)
@@ -111,6 +112,8 @@ class _TableRows:
     def __init__(self, entry: CorpusEntry, root: CorpusRoot) -> None:
         self._entry = entry
         self._root = root
+        self._named = entry.metadata.fields()
+        self._defaults = {"topic": entry.topic, "licence": entry.licence, "consent": entry.consent}
         self._source_of: dict[str, str] = {}
         self._source_of_conversation: dict[str, str] = {}
         self._split_of: dict[str, Split] = {}
@@ -119,7 +122,7 @@ class _TableRows:
         """The table's row, or why there is none."""
         if isinstance(row, SourceProblem):
             return _writable(row)
-        if not is_text(row.utterance_id, row.source, row.audio or "", row.text):
+        if not is_text(row.utterance_id, row.source, row.audio or "", row.text, row.speaker):
             detail = f"{row.source}: the name is not UTF-8"
             return _writable(SourceProblem(row.utterance_id, row.source, "not_utf8", detail))
         duplicate = self._duplicate(row)
@@ -146,10 +149,10 @@ class _TableRows:
             "audio_offset": located and located.offset,
             "audio_bytes": located and located.size,
             "source_digest": located and located.digest,
-            "licence": self._entry.licence,
             "conversation_id": row.conversation_id,
             "marker": row.marker,
             "messages": row.messages,
+            **metadata_of(row, self._named, self._defaults),
         }
 
     def _raw_format(self, row: Utterance) -> str | None:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from assets.corpora.conversation import Message, MessagesError, checked_messages, count_markers, dump_json
-from assets.corpora.options import ReaderOptions
+from assets.corpora.options import JsonLinesOptions, ReaderOptions
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import RowError, json_object, rows_of_lines, string_of
 from assets.corpora.utterance import Row, Utterance
@@ -27,22 +27,8 @@ _ROLE_OF = {
 }
 
 
-class InstructionsOptions(ReaderOptions):
-    """Which files are read.
-
-    Attributes:
-        files: A pattern of their paths below the root, such as ``*.jsonl``; ``*`` stands for folders too.
-    """
-
-    files: str = "*.jsonl"
-
-    def wanted(self) -> str:
-        """The lines of the files."""
-        return f"lines of files {self.files!r}"
-
-    def sets_tasks(self) -> bool:
-        """Each row has messages."""
-        return True
+class InstructionsOptions(JsonLinesOptions):
+    """Which files are read."""
 
     def field_names(self) -> frozenset[str]:
         """``file``: the path below the root; ``form``: ``instruction``, ``messages`` or ``conversations``."""

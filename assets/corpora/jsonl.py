@@ -1,8 +1,9 @@
 """Reader ``jsonl``: training rows as DESIGN §4 has them, voxline's own output included.
 
 Each ``<|audio|>`` of a line becomes an utterance ``<row id>#<marker>`` that the data steps treat like any other; a
-line without audio becomes one utterance without. A line may have ``id``, ``speaker`` and ``language`` besides
-``messages`` and ``audios``. Empty lines are no rows. Audio that no line names belongs to nobody and is not read:
+line without audio becomes one utterance without. A line may have ``id``, ``speaker``, ``language``, ``topic``,
+``difficulty``, ``licence``, ``consent`` and ``metadata`` (an object of texts and numbers) besides ``messages`` and
+``audios``. Empty lines are no rows. Audio that no line names belongs to nobody and is not read:
 a root may hold much else.
 """
 
@@ -21,30 +22,17 @@ from assets.corpora.conversation import (
     dump_json,
     spoken_texts,
 )
-from assets.corpora.options import ReaderOptions
+from assets.corpora.options import JsonLinesOptions, ReaderOptions
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import places
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
-_KEYS = frozenset({"messages", "audios", "id", "speaker", "language"})
+_STATED = ("topic", "difficulty", "licence", "consent")
+_KEYS = frozenset({"messages", "audios", "id", "speaker", "language", "metadata", *_STATED})
 
 
-class JsonlOptions(ReaderOptions):
-    """Which files are read.
-
-    Attributes:
-        files: A pattern of their paths below the root, such as ``*.jsonl``; ``*`` stands for folders too.
-    """
-
-    files: str = "*.jsonl"
-
-    def wanted(self) -> str:
-        """The lines of the files."""
-        return f"lines of files {self.files!r}"
-
-    def sets_tasks(self) -> bool:
-        """Each row has messages."""
-        return True
+class JsonlOptions(JsonLinesOptions):
+    """Which files are read."""
 
     def field_names(self) -> frozenset[str]:
         """``file``: the path below the root; ``conversation_id``: the line's id, which all its audio shares."""
@@ -100,7 +88,8 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         tasks=("text",),
         conversation_id=row_id,
         messages=dump_json(messages),
-        fields={"file": name, "conversation_id": row_id},
+        fields={**_metadata(value.get("metadata")), "file": name, "conversation_id": row_id},
+        **{key: str(value[key]) for key in _STATED if value.get(key)},
     )
     if not audios:
         return [row]
@@ -115,3 +104,11 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         )
         for marker, (audio, text) in enumerate(zip(audios, spoken_texts(messages), strict=True))
     ]
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(one, str | int | float) for one in value.values()):
+        raise MessagesError(f"metadata must be an object of texts and numbers, got {value!r:.80}")
+    return {key: str(one) for key, one in value.items()}

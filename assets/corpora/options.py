@@ -31,6 +31,24 @@ class ReaderOptions(Strict):
         return frozenset()
 
 
+class JsonLinesOptions(ReaderOptions):
+    """Which files of JSON lines are read, each line with messages.
+
+    Attributes:
+        files: A pattern of their paths below the root, such as ``*.jsonl``; ``*`` stands for folders too.
+    """
+
+    files: str = "*.jsonl"
+
+    def wanted(self) -> str:
+        """The lines of the files."""
+        return f"lines of files {self.files!r}"
+
+    def sets_tasks(self) -> bool:
+        """Each row has messages."""
+        return True
+
+
 def checked_pattern(pattern: str) -> str:
     """The pattern, if it is a regular expression.
 

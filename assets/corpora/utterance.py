@@ -26,7 +26,10 @@ class Utterance:
             files named ``.raw`` or ``.pcm``.
         conversation_id: Shared by the rows of one JSONL row; ``messages`` is that row's messages, as JSON, and
             ``marker`` says which ``<|audio|>`` of it this audio stands for.
-        fields: What split rules may ask for besides ``utterance_id``, ``speaker``, ``text`` and ``source``.
+        fields: What split rules may ask for besides ``utterance_id``, ``speaker``, ``text`` and ``source``; those that
+            are not empty stay with the row as its metadata.
+        topic: What the row is about, where the layout says so; likewise ``difficulty``.
+        licence: ``None``: the corpus' own; likewise ``consent``.
     """
 
     utterance_id: str
@@ -43,6 +46,10 @@ class Utterance:
     marker: int | None = None
     messages: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    topic: str | None = None
+    difficulty: str | None = None
+    licence: str | None = None
+    consent: str | None = None
 
     def field_value(self, name: str) -> str:
         """The value that a split rule asks for.
