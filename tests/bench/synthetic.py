@@ -212,6 +212,7 @@ def make_tokens(lake: Lake) -> None:
             "corpus": f"'{CORPUS}'",
             "audio_digest": "audio_digest",
             "tokenizer_digest": f"'{TOKENIZER}'",
+            "augmentation_digest": "''",
             "token_ids": f"list_transform(range({TOKENS}), lambda k: (hash(i, k) % {CODES})::USMALLINT)",
             "duration_s": f"{SECONDS}",
         },
