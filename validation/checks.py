@@ -64,6 +64,8 @@ CHECKS: tuple[Check, ...] = (
     Check("leading_silence_s", "max", "max_leading_silence_s", "long_silence", "silence at the start", " s"),
     Check("trailing_silence_s", "max", "max_trailing_silence_s", "long_silence", "silence at the end", " s"),
     Check("snr_db", "min", "min_snr_db", "noisy", "signal-to-noise ratio", " dB"),
+    # A phrase need have no pause in which its noise could be heard.
+    Check("snr_db", "min", "review_snr_db", "very_noisy", "signal-to-noise ratio", " dB", from_s=3.0),
     Check("hum_db", "max", "max_hum_db", "hum", "hum over the speech", " dB"),
     Check("dynamic_range_db", "min", "min_dynamic_range_db", "no_dynamics", "dynamic range", " dB"),
     Check("bandwidth_hz", "min", "min_bandwidth_hz", "narrow_band", "bandwidth", " Hz"),
@@ -114,7 +116,6 @@ CHECKS: tuple[Check, ...] = (
 
 # What is told of rows that are accepted all the same.
 NOTES: tuple[Check, ...] = (
-    # A phrase need have no pause in which its noise could be heard.
     Check("snr_db", "min", "note_snr_db", "background_noise", "signal-to-noise ratio", " dB", from_s=3.0),
 )
 

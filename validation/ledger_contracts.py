@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pandera.polars as pa
 import polars as pl
 
@@ -9,6 +11,7 @@ from validation.reasons import LEDGER_STAGES, OUTCOMES, REASONS
 
 CHANGES = ("new", "changed", "gone")
 VERDICTS = ("accept", "reject")
+_Time = Annotated[pl.Datetime, "us", "UTC"]
 
 
 class _Contract(pa.DataFrameModel):
@@ -22,7 +25,7 @@ class LedgerHistory(_Contract):
 
     corpus: str
     sequence: pl.Int64 = pa.Field(ge=1, description="counts the corpus' runs that changed something")
-    at: pl.Datetime = pa.Field(dtype_kwargs={"time_unit": "us", "time_zone": "UTC"})
+    at: _Time
     run_id: str = pa.Field(nullable=True, description="of the Dagster run, where there was one")
     git_commit: str
     inputs: str = pa.Field(description="digest of what accepted_utterances was made from")
@@ -62,8 +65,8 @@ class ReviewDecisions(_Contract):
     corrected_text: str = pa.Field(nullable=True, description="takes the text's place; only of accepted rows")
     reviewer: str = pa.Field(str_length={"min_value": 1})
     note: str
-    decided_at: pl.Datetime = pa.Field(dtype_kwargs={"time_unit": "us", "time_zone": "UTC"})
-    imported_at: pl.Datetime = pa.Field(dtype_kwargs={"time_unit": "us", "time_zone": "UTC"})
+    decided_at: _Time
+    imported_at: _Time
     imported_by: str
     file: str = pa.Field(description="name of the file that it came in")
     place: str = pa.Field(description="row of that file, or task and annotation")

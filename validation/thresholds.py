@@ -26,7 +26,8 @@ _ORDERED = (
     ("min_sample_rate_hz", "max_sample_rate_hz"),
     ("silence_level_dbfs", "min_level_dbfs"),
     ("min_level_dbfs", "max_level_dbfs"),
-    ("min_snr_db", "note_snr_db"),
+    ("min_snr_db", "review_snr_db"),
+    ("review_snr_db", "note_snr_db"),
 )
 
 
@@ -56,6 +57,7 @@ class Thresholds(Strict):
     max_leading_silence_s: float = Field(ge=0)
     max_trailing_silence_s: float = Field(ge=0)
     min_snr_db: float
+    review_snr_db: float
     note_snr_db: float
     max_hum_db: float
     min_dynamic_range_db: float = Field(ge=0)

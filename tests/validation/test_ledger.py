@@ -13,7 +13,8 @@ from validation.ledger import (
     REASONS,
     LedgerRow,
     balance,
-    count_reasons,
+    has_ended_with,
+    ledger_counts,
     ledger_frame,
     read_ledger,
     write_ledger_part,
@@ -73,4 +74,23 @@ def test_corpora_with_alike_names_are_kept_apart(tmp_path):
 def test_the_outcome_follows_from_the_reason():
     frame = ledger_frame([row(0, reason="truncated"), row(1, reason="clipped"), row(2, reason="clipped")])
     assert frame["outcome"].to_list() == ["quarantined", "rejected", "rejected"]
-    assert count_reasons(frame) == {"clipped": 2, "truncated": 1}
+
+
+def test_reasons_are_counted_over_the_parts_with_an_example_of_each(tmp_path):
+    lake = Lake(str(tmp_path))
+    assert ledger_counts(lake, "c").is_empty()
+    ends = [row(0, "audio_22k", "truncated"), row(1, "accepted_utterances", "clipped")]
+    write(lake, 3, [*ends, row(2, "raw_utterances", "empty_text"), row(3, "accepted_utterances", "clipped")])
+    assert ledger_counts(lake, "c").rows() == [
+        ("rejected", "clipped", 2, "words"),
+        ("rejected", "empty_text", 1, "words"),
+        ("quarantined", "truncated", 1, "words"),
+    ]
+
+
+def test_a_part_of_many_rows_is_written_in_batches_in_their_order(tmp_path):
+    lake = Lake(str(tmp_path))
+    write_ledger_part(lake, "c", "audio_22k", (row(n, "audio_22k", "truncated") for n in range(20_000)))
+    assert read_ledger(lake, "c")["utterance_id"].to_list() == [f"u{n}" for n in range(20_000)]
+    assert has_ended_with(lake, "c", "audio_22k", ["truncated"])
+    assert not has_ended_with(lake, "c", "audio_22k", ["clipped"])

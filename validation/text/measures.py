@@ -27,7 +27,9 @@ _MAD_TO_SIGMA = 1.4826
 COLUMNS = ("control_characters", "script_share", "repeated_share", "text_occurrences", "unwanted_words")
 
 
-def text_measures(table: pl.DataFrame, unwanted: Sequence[str] = ()) -> pl.DataFrame:
+def text_measures(
+    table: pl.DataFrame, unwanted: Sequence[str] = (), occurrences: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """The table with :data:`COLUMNS`; a text that is empty or null has nulls.
 
     - ``control_characters``: how many.
@@ -41,23 +43,41 @@ def text_measures(table: pl.DataFrame, unwanted: Sequence[str] = ()) -> pl.DataF
 
     Args:
         table: With ``text`` and ``language``.
+        occurrences: For a table that is but a batch of one: its texts' ``key`` (:func:`text_keys`) with their
+            ``text_occurrences`` in the whole; of a text that is not in it none are told.
     """
-    normal = normal_text_expr("text").str.to_lowercase()
-    keyed = table.with_columns(
-        _normal=pl.when(normal.str.len_chars() > 0).then(normal), _language=primary_language_expr()
-    )
+    keyed = table.with_columns(_normal=_normal(), _language=primary_language_expr())
     text = pl.col("_normal")
+    if occurrences is not None:
+        keyed = keyed.with_columns(key=_key()).join(occurrences, on="key", how="left", maintain_order="left")
+    counted = pl.len().over("_normal").cast(pl.Int64) if occurrences is None else pl.col("text_occurrences")
     return keyed.with_columns(
         control_characters=pl.when(text.is_not_null()).then(
             pl.col("text").str.count_matches(_CONTROL).cast(pl.Int64)
         ),
         script_share=_script_share(keyed["_language"].unique().to_list()),
         repeated_share=_repeated_share(keyed),
-        text_occurrences=pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(
-            pl.len().over("_normal").cast(pl.Int64)
-        ),
+        text_occurrences=pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(counted),
         unwanted_words=_unwanted_words(unwanted),
-    ).drop("_normal", "_language")
+    ).drop("_normal", "_language", "key", strict=False)
+
+
+def text_keys(table: pl.DataFrame) -> pl.Series:
+    """Numbers that are equal for equal texts; null for those that are too short to count as a template.
+
+    They hold within one process: another version of polars may number otherwise.
+    """
+    return table.select(_normal=_normal()).select(key=_key()).to_series()
+
+
+def _normal() -> pl.Expr:
+    normal = normal_text_expr("text").str.to_lowercase()
+    return pl.when(normal.str.len_chars() > 0).then(normal)
+
+
+def _key() -> pl.Expr:
+    text = pl.col("_normal")
+    return pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(text.hash())
 
 
 def rate_deviation(rate: str, by: str = "language") -> pl.Expr:
