@@ -17,6 +17,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.row_metadata import RowMetadata
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
+from validation.drift import DriftLimits
 from validation.errors import UserError
 from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
@@ -45,6 +46,7 @@ class CorpusEntry(Strict):
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
         models: Models that measure this corpus; all are off unless named.
         topic: Of rows that do not state their own; likewise ``consent``.
+        drift: What it may change by from one state to the next.
         metadata: Which of the reader's fields say a row's own topic, difficulty, licence and consent.
     """
 
@@ -59,6 +61,7 @@ class CorpusEntry(Strict):
     split: tuple[SplitRule, ...] = ()
     thresholds: dict[str, Any] = Field(default_factory=dict)
     models: ModelMeasures = ModelMeasures()
+    drift: DriftLimits = DriftLimits()
     topic: str | None = Field(default=None, min_length=1)
     consent: str | None = Field(default=None, min_length=1)
     metadata: RowMetadata = RowMetadata()

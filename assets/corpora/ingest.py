@@ -46,7 +46,7 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
         UserError: if the root holds nothing that the reader reads.
     """
     root = CorpusRoot(entry.root)
-    configuration = entry.model_dump(mode="json", exclude={"thresholds", "models"})
+    configuration = entry.model_dump(mode="json", exclude={"thresholds", "models", "drift"})
     inputs = digest_value({"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()})
     part = ledger_partition(entry.name, STEP)
     outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", part)]
