@@ -12,6 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
+from validation.batches import database, files_of
 from validation.errors import UserError
 from validation.lake import Lake
 
@@ -93,7 +94,7 @@ def held_out_rows(
             f"nothing to evaluate: corpora {list(corpora)} in {lake.url} have no held-out row (split test) with a "
             "transcript, a spoken question or a text to speak; add a split rule to the corpora file"
         )
-    tokens = _tokens(lake, corpora, tokenizer_digest)
+    tokens = _tokens(lake, corpora, tokenizer_digest, [record for _, record, _ in taken])
     rows = [_with_tokens(row, record, tokens, tokenizer_digest) for _, record, row in taken]
     return HeldOut(rows, {reason: count for reason, count in left_out.items() if count})
 
@@ -149,19 +150,20 @@ def _with_tokens(
     return EvaluationRow(**{**vars(row), "audio_tokens": [tokens[digest] for digest in digests]})
 
 
-def _tokens(lake: Lake, corpora: Sequence[str], tokenizer_digest: str) -> dict[str, list[int]]:
-    tables = [
-        lake.read_table("audio_tokens", corpus)
-        for corpus in corpora
-        if lake.has_table("audio_tokens", corpus)
-    ]
-    return {
-        digest: token_ids
-        for table in tables
-        for digest, token_ids in table.filter(pl.col("tokenizer_digest") == tokenizer_digest)
-        .select("audio_digest", "token_ids")
-        .iter_rows()
-    }
+def _tokens(
+    lake: Lake, corpora: Sequence[str], tokenizer_digest: str, records: Sequence[Mapping[str, Any]]
+) -> dict[str, list[int]]:
+    """Tokens of the records' recordings as they are stored, by digest; what is scored is never augmented."""
+    present = [corpus for corpus in corpora if lake.has_table("audio_tokens", corpus)]
+    if not present:
+        return {}
+    wanted = sorted({digest for record in records for digest in record["audio_digests"]})
+    statement = (
+        f"SELECT audio_digest, token_ids FROM {files_of(lake, 'audio_tokens', present)} "  # noqa: S608
+        "WHERE tokenizer_digest = ? AND augmentation_digest = '' AND list_contains(?, audio_digest)"
+    )
+    with database(lake) as connection:
+        return dict(connection.execute(statement, [tokenizer_digest, wanted]).fetchall())
 
 
 def _rank(row: EvaluationRow, seed: int) -> str:

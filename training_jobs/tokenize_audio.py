@@ -1,6 +1,7 @@
-"""Program ``tokenize_audio``: token ids of every accepted recording, by (audio digest, tokenizer digest).
+"""Program ``tokenize_audio``: token ids of every accepted recording and of its variants, where they are missing.
 
-Only pairs that the table ``audio_tokens`` lacks are computed, over all cores.
+Kept by (audio digest, tokenizer digest, digest of what the audio went through). Variants are made here, in memory, and
+nowhere else. A run that was killed goes on from what it had written.
 """
 
 from __future__ import annotations
@@ -8,27 +9,30 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models import load_audio_tokenizer
+from training_jobs.augmented_audio import AugmentedAudio
 from training_jobs.jobs import TokenizeJob, write_result
-from training_jobs.lake_audio import read_waveform
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
+from training_jobs.token_store import TokenStore
 from validation.lake import Lake
-from validation.schemas import frame_from_rows
+from validation.lake_files import LakeFiles
 
 _CHUNK = 32
-# Below this many recordings (a millisecond each) the start of the workers costs more than it saves.
-_ALONE = 4000
+# What one recording, and one variant, takes: below the last figure the start of the workers costs more than it saves.
+_RECORDING_S, _VARIANT_S, _ALONE_S = 0.001, 0.02, 4.0
+
+# Path of a recording, and as JSON what it goes through before it is encoded.
+_Item = tuple[str, str]
+_Encode = Callable[[Iterable[_Item]], Iterator[list[int]]]
 
 
 def main() -> None:
@@ -45,29 +49,20 @@ def run(job: TokenizeJob, report: Reporter) -> None:
     started = time.monotonic()
     lake = Lake(job.lake)
     digest = load_audio_tokenizer(job.tokenizer_dir).digest
+    stores = {corpus: TokenStore(lake, corpus, digest) for corpus in job.corpora}
+    counts = {corpus: store.counts() for corpus, store in stores.items()}
+    work_s = sum(_RECORDING_S * files + _VARIANT_S * variants for _, files, variants in counts.values())
     encoded: dict[str, int] = {}
-    work = {corpus: _Corpus.look_up(lake, corpus, digest) for corpus in job.corpora}
-    with _encoder(job, sum(one.missing.height for one in work.values())) as encode:
-        for corpus, one in work.items():
-            paths = one.missing["audio_path"].to_list()
-            rows = [
-                {
-                    "corpus": corpus,
-                    "audio_digest": row["audio_digest"],
-                    "tokenizer_digest": digest,
-                    "token_ids": token_ids,
-                    "duration_s": row["duration_s"],
-                }
-                for row, token_ids in zip(
-                    one.missing.iter_rows(named=True),
-                    tqdm(encode(paths), f"encode {corpus}", len(paths), mininterval=2, unit=" files"),
-                    strict=True,
-                )
-            ]
-            table = pl.concat([one.known, frame_from_rows("audio_tokens", rows)])
-            lake.write_table("audio_tokens", corpus, table.sort("tokenizer_digest", "audio_digest"))
-            encoded[corpus] = len(rows)
-            report.log(f"{corpus}: {len(rows):,} of {one.recordings:,} recordings encoded")
+    with _encoder(job, work_s) as encode:
+        for corpus, store in stores.items():
+            wanted, files, variants = counts[corpus]
+            encoded[corpus] = files + variants
+            with tqdm(total=encoded[corpus], desc=f"encode {corpus}", mininterval=2, unit=" files") as bar:
+                _encode_missing(store, encode, bar)
+            store.finish()
+            report.log(
+                f"{corpus}: {files + variants:,} of {wanted:,} audios encoded, {variants:,} of them variants"
+            )
     write_result(
         job.output_dir,
         {
@@ -78,47 +73,36 @@ def run(job: TokenizeJob, report: Reporter) -> None:
     )
 
 
-@dataclass(frozen=True)
-class _Corpus:
-    recordings: int
-    missing: pl.DataFrame
-    known: pl.DataFrame  # token rows that are there already, of any tokenizer
-
-    @classmethod
-    def look_up(cls, lake: Lake, corpus: str, digest: str) -> _Corpus:
-        """Compare the accepted recordings, each content once, with the tokens that are there."""
-        accepted = lake.read_table("accepted_utterances", corpus).filter(pl.col("audio_digest").is_not_null())
-        recordings = accepted.unique("audio_digest", keep="first", maintain_order=True)
-        known = frame_from_rows("audio_tokens", [])
-        if lake.has_table("audio_tokens", corpus):
-            # Those of recordings that are no longer accepted are dropped.
-            wanted = recordings["audio_digest"].to_list()
-            known = lake.read_table("audio_tokens", corpus).filter(pl.col("audio_digest").is_in(wanted))
-        present = known.filter(pl.col("tokenizer_digest") == digest)["audio_digest"].to_list()
-        return cls(recordings.height, recordings.filter(~pl.col("audio_digest").is_in(present)), known)
+def _encode_missing(store: TokenStore, encode: _Encode, bar: tqdm[None]) -> None:
+    for batch in store.missing():
+        items = list(zip(batch["audio_path"], batch["augmentation"], strict=True))
+        keys = batch.select("audio_digest", "augmentation_digest", "duration_s").iter_rows()
+        for (audio, augmentation, duration_s), token_ids in zip(keys, encode(items), strict=True):
+            store.add(audio, augmentation, token_ids, duration_s)
+            bar.update()
 
 
 @contextmanager
-def _encoder(job: TokenizeJob, files: int) -> Iterator[Callable[[list[str]], Iterator[list[int]]]]:
-    """A function from paths to their token ids in order: here for few files, in a process per core for many."""
+def _encoder(job: TokenizeJob, work_s: float) -> Iterator[_Encode]:
+    """A function from recordings to their token ids in order: here for little work, in a process per core for much."""
     workers = len(os.sched_getaffinity(0))
-    if workers == 1 or files < _ALONE:
+    if workers == 1 or work_s < _ALONE_S:
         worker = _Worker(job.lake, job.tokenizer_dir)
-        yield lambda paths: map(worker.encode, paths)
+        yield lambda items: map(worker.encode, items)
         return
     # Not fork: this process has threads (polars, torch) that a forked child would wait for in vain.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, context, _start_worker, (job.lake, job.tokenizer_dir)) as pool:
-        yield lambda paths: pool.map(_encode_in_worker, paths, chunksize=_CHUNK)
+        yield lambda items: pool.map(_encode_in_worker, items, chunksize=_CHUNK)
 
 
 class _Worker:
     def __init__(self, lake: str, tokenizer_dir: Path) -> None:
-        self._lake = Lake(lake)
+        self._audio = AugmentedAudio(LakeFiles(lake))
         self._tokenizer = load_audio_tokenizer(tokenizer_dir)
 
-    def encode(self, path: str) -> list[int]:
-        waveform, rate_hz = read_waveform(self._lake, path)
+    def encode(self, item: _Item) -> list[int]:
+        waveform, rate_hz = self._audio.read(*item)
         return list(self._tokenizer.encode(waveform, rate_hz))
 
 
@@ -131,9 +115,9 @@ def _start_worker(lake: str, tokenizer_dir: Path) -> None:
     _worker = _Worker(lake, tokenizer_dir)
 
 
-def _encode_in_worker(path: str) -> list[int]:
+def _encode_in_worker(item: _Item) -> list[int]:
     assert _worker is not None
-    return _worker.encode(path)
+    return _worker.encode(item)
 
 
 if __name__ == "__main__":

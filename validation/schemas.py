@@ -11,6 +11,7 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
+from validation.augmentation.contracts import Augmentations
 from validation.contract_errors import ContractError as ContractError
 from validation.contract_errors import failing_rows
 from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
@@ -37,6 +38,7 @@ TableName = Literal[
     "ledger_history",
     "review_decisions",
     "contract_failures",
+    "augmentations",
 ]
 _DIGEST = r"^[0-9a-f]{64}$"
 _BATCH = 4096
@@ -152,11 +154,14 @@ class Ledger(_Contract):
 
 
 class AudioTokens(_Contract):
-    """Token ids by content: (digest of the audio, digest of the tokenizer)."""
+    """Token ids by content: (digest of the audio, of the tokenizer, of what the audio went through before)."""
 
     corpus: str
     audio_digest: str = pa.Field(str_matches=_DIGEST)
     tokenizer_digest: str = pa.Field(str_matches=_DIGEST)
+    augmentation_digest: str = pa.Field(
+        str_matches=r"^([0-9a-f]{64})?$", description="empty: the audio as it is stored"
+    )
     token_ids: pl.List(pl.UInt16)  # type: ignore[valid-type]
     duration_s: float = pa.Field(gt=0)
 
@@ -175,6 +180,7 @@ TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "ledger_history": LedgerHistory,
     "review_decisions": ReviewDecisions,
     "contract_failures": ContractFailures,
+    "augmentations": Augmentations,
 }
 
 

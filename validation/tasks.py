@@ -7,6 +7,8 @@ from typing import Literal, get_args
 RowTask = Literal["asr", "tts", "conversation", "text"]
 ROW_TASKS: tuple[RowTask, ...] = get_args(RowTask)
 
-# What an utterance is for: ``audio`` is what a tokenizer is trained from, and becomes no training row.
-Task = Literal[RowTask, "audio"]
+# What an utterance is for: ``audio`` is what a tokenizer is trained from, ``noise`` what is mixed into others; neither
+# becomes a training row.
+Task = Literal[RowTask, "audio", "noise"]
+NOISE: Task = "noise"
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -50,6 +50,7 @@ def lake(tmp_path: Path) -> Lake:
             "corpus": "one",
             "audio_digest": "a" * 64,
             "tokenizer_digest": digest,
+            "augmentation_digest": "",
             "token_ids": ids,
             "duration_s": 3.0,
         }

@@ -180,6 +180,7 @@ def _write_lake(lake: Lake, tokens: dict[str, list[int]], tokenizer_digest: str)
             "corpus": CORPUS,
             "audio_digest": digests[word],
             "tokenizer_digest": tokenizer_digest,
+            "augmentation_digest": "",
             "token_ids": tokens[word],
             "duration_s": 0.5,
         }

@@ -72,6 +72,7 @@ def write_lake(root: Path, rows: list[dict[str, Any]], tokenizer_digest: str = D
                 "corpus": corpus,
                 "audio_digest": digest,
                 "tokenizer_digest": tokenizer_digest,
+                "augmentation_digest": "",
                 "token_ids": [int(digest, 16) % CODES] * 12,
                 "duration_s": 1.0,
             }

@@ -23,7 +23,7 @@ def lake(request, tmp_path) -> Lake:
 
 def tokens(corpus: str = "c", ids: tuple[int, ...] = (1, 2)) -> pl.DataFrame:
     row = {"corpus": corpus, "audio_digest": "a" * 64, "tokenizer_digest": "b" * 64, "token_ids": list(ids)}
-    return frame_from_rows("audio_tokens", [{**row, "duration_s": 1.0}])
+    return frame_from_rows("audio_tokens", [{**row, "augmentation_digest": "", "duration_s": 1.0}])
 
 
 def test_tables_come_back_as_they_were_written(lake):
