@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
-from assets.corpora.conversation import Message, asr_messages, count_markers, dump_json, task_of, tts_messages
+from assets.corpora.training_rows import json_text, training_rows
+from validation.batches import read_batches, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
-from validation.schemas import RowTask, frame_in_batches
+from validation.schemas import empty_frame, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "training_jsonl"
-_RECIPE = 1
+_RECIPE = 2
 _SPLITS = ("train", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRow:
-    """One line of a JSONL file, and the utterances that it was made of."""
-
-    row_id: str
-    task: RowTask
-    messages: list[Message]
-    utterances: list[dict[str, Any]]
 
 
 def build_jsonl(entry: CorpusEntry, lake: Lake) -> StepOutcome:
@@ -38,7 +27,7 @@ def build_jsonl(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     A transcribed utterance gives one row per task of it (speech to text, text to speech); a conversation gives the row
     that it came from, its audio replaced by the stored one; audio that only a tokenizer is trained from gives none.
     Order is that of the corpus, so the same input gives the same bytes. ``audios`` are absolute: paths, or URLs where
-    the lake is an object store.
+    the lake is an object store. What is known of each row (:mod:`validation.metadata`) stands in the side table.
 
     Raises:
         validation.lake.MissingTableError: if ``accepted_utterances`` of this corpus has not been made.
@@ -56,74 +45,51 @@ def jsonl_path(corpus: str, split: str) -> str:
 
 
 def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
-    accepted = lake.read_table("accepted_utterances", corpus)
-    parts = [accepted.filter(pl.col("split") == split) for split in _SPLITS]
-    frame = pl.concat(
-        frame_in_batches("training_rows", _written(corpus, lake, split, part))
-        for split, part in zip(_SPLITS, parts, strict=True)
+    counts = Counter[tuple[str, str]]()  # rows of each split and task
+
+    def counted() -> Iterator[pl.DataFrame]:
+        yield empty_frame("training_rows")
+        for split in _SPLITS:
+            for rows in _side_rows(corpus, lake, split):
+                counts.update(rows.select("split", "task").iter_rows())
+                yield rows
+
+    rows = write_batches(lake, "training_rows", corpus, counted())
+    for split in _SPLITS:
+        write_lines(lake, corpus, split)
+    tasks, splits = Counter[str](), Counter[str](dict.fromkeys(_SPLITS, 0))
+    for (split, task), count in counts.items():
+        tasks[task] += count
+        splits[split] += count
+    return {"rows": rows, "tasks": dict(sorted(tasks.items())), "splits": dict(splits)}
+
+
+def _side_rows(corpus: str, lake: Lake, split: str) -> Iterator[pl.DataFrame]:
+    """The side table's rows of a split, a batch at a time; as many as there will be lines, in their order."""
+    batches = read_batches(lake, "accepted_utterances", corpus)
+    written = 0
+    schema = polars_schema("training_rows")
+    for rows in training_rows((batch.filter(pl.col("split") == split) for batch in batches), lake.url):
+        placed = rows.with_columns(
+            jsonl_path=pl.lit(jsonl_path(corpus, split)), line=pl.int_range(pl.len()) + written + 1
+        )
+        written += rows.height
+        yield placed.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+def write_lines(lake: Lake, corpus: str, split: str) -> None:
+    """Write the split's file from its rows in the side table."""
+    path = json_text(pl.element())
+    audios = pl.concat_str(
+        pl.lit(',"audios":['), pl.col("audios").list.eval(path).list.join(","), pl.lit("]")
     )
-    lake.write_table("training_rows", corpus, frame)
-    tasks = dict(frame.group_by("task").len().sort("task").iter_rows())
-    splits = {split: frame.filter(pl.col("split") == split).height for split in _SPLITS}
-    return {"rows": frame.height, "tasks": tasks, "splits": splits}
-
-
-def _written(corpus: str, lake: Lake, split: str, accepted: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Write the split's file; gives the side table's row of each line."""
-    path = jsonl_path(corpus, split)
-    with lake.atomic_write(path) as stream:
-        for line, row in enumerate(_training_rows(accepted), start=1):
-            paths = [lake.uri(one["audio_path"]) for one in row.utterances if one["audio_path"] is not None]
-            assert count_markers(row.messages) == len(paths), (row.row_id, paths)
-            stream.write(_line(row, paths))
-            yield _side_row(corpus, split, row, paths, path, line)
-
-
-def _training_rows(accepted: pl.DataFrame) -> Iterator[TrainingRow]:
-    # A conversation's utterances come from one line of the corpus, so they follow one another.
-    by_line = groupby(accepted.iter_rows(named=True), key=lambda one: (one["conversation_id"], one["source"]))
-    for (conversation_id, _), together in by_line:
-        if conversation_id is None:
-            for utterance in together:
-                yield from _transcribed(utterance)
-        else:
-            in_order = sorted(together, key=lambda one: one["marker"] or 0)
-            messages: list[Message] = json.loads(in_order[0]["messages"])
-            yield TrainingRow(conversation_id, task_of(messages), messages, in_order)
-
-
-def _transcribed(utterance: dict[str, Any]) -> Iterator[TrainingRow]:
-    row_id, text = utterance["utterance_id"], utterance["text"]
-    if "asr" in utterance["tasks"]:
-        yield TrainingRow(f"{row_id}:asr", "asr", asr_messages(text), [utterance])
-    if "tts" in utterance["tasks"]:
-        yield TrainingRow(f"{row_id}:tts", "tts", tts_messages(text), [utterance])
-
-
-def _line(row: TrainingRow, paths: list[str]) -> bytes:
-    value: dict[str, Any] = {"messages": row.messages}
-    if paths:
-        value["audios"] = paths
-    return (dump_json(value) + "\n").encode()
-
-
-def _side_row(
-    corpus: str, split: str, row: TrainingRow, paths: list[str], path: str, line: int
-) -> dict[str, Any]:
-    first = row.utterances[0]
-    with_audio = [one for one in row.utterances if one["audio_path"] is not None]
-    return {
-        "corpus": corpus,
-        "row_id": row.row_id,
-        "split": split,
-        "task": row.task,
-        "language": first["language"],
-        "speaker": first["speaker"],
-        "messages": dump_json(row.messages),
-        "audios": paths,
-        "utterance_ids": [one["utterance_id"] for one in row.utterances],
-        "audio_digests": [one["audio_digest"] for one in with_audio],
-        "seconds": sum(one["duration_s"] for one in with_audio),
-        "jsonl_path": path,
-        "line": line,
-    }
+    line = pl.concat_str(
+        pl.lit('{"messages":'),
+        "messages",
+        pl.when(pl.col("audios").list.len() > 0).then(audios).otherwise(pl.lit("")),
+        pl.lit("}\n"),
+    )
+    with lake.atomic_write(jsonl_path(corpus, split)) as stream:
+        for batch in read_batches(lake, "training_rows", corpus, ["split", "messages", "audios"]):
+            for text in batch.filter(pl.col("split") == split).select(line.str.join("")).to_series():
+                stream.write(text.encode())

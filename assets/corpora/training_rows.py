@@ -1,0 +1,135 @@
+"""Accepted utterances to training rows, a batch at a time and in columns: a million rows as objects take minutes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from assets.corpora.conversation import (
+    AUDIO_MARKER,
+    Message,
+    asr_messages,
+    dump_json,
+    task_of,
+    tts_messages,
+)
+from validation.metadata import SCORES, UNKNOWN, worst_of
+from validation.schemas import RowTask
+
+# The characters that JSON does not hold as they are, as json.dumps writes them.
+_ESCAPED = {chr(code): json.dumps(chr(code))[1:-1] for code in range(0x20)} | {'"': '\\"', "\\": "\\\\"}
+_TRANSCRIBED: tuple[RowTask, ...] = ("asr", "tts")
+_TEXT = "<text>"  # takes a transcript's place in the two templates
+_LISTS = {
+    "audios": "audio",
+    "utterance_ids": "utterance_id",
+    "audio_digests": "audio_digest",
+    "speakers": "heard_from",
+    "licences": "licence",
+    "consents": "consent",
+}
+_STATED = ("topic", "difficulty", "metadata")
+
+
+def training_rows(accepted: Iterable[pl.DataFrame], lake_url: str) -> Iterator[pl.DataFrame]:
+    """The columns of ``training_rows``, but for where the line stands, in the order of the utterances.
+
+    Args:
+        accepted: Batches of ``accepted_utterances`` of one split, in the corpus' order: those of one conversation
+            follow one another, since they come from one line of the corpus.
+        lake_url: What audio is named by: a directory or a URL.
+    """
+    held: pl.DataFrame | None = None
+    for batch in accepted:
+        if batch.is_empty():
+            continue
+        rows = batch if held is None else pl.concat([held, batch])
+        runs = _runs(rows)
+        # The last conversation may go on in the next batch.
+        is_open = (runs["run"] == runs["run"].last()) & runs["conversation_id"].is_not_null()
+        held = rows.filter(is_open)
+        if rows.height > held.height:
+            yield _rows(runs.filter(~is_open), lake_url)
+    if held is not None and held.height:
+        yield _rows(_runs(held), lake_url)
+
+
+def json_text(text: pl.Expr) -> pl.Expr:
+    """The text as a string of JSON, as ``json.dumps(..., ensure_ascii=False)`` writes it."""
+    return pl.concat_str(pl.lit('"'), text.str.replace_many(_ESCAPED), pl.lit('"'))
+
+
+def _runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with ``run``: a number that just the rows of one conversation of one line have in common."""
+    numbered = rows.with_columns(
+        run=pl.int_range(pl.len()), line=pl.struct("conversation_id", "source").rle_id()
+    )
+    first = pl.col("run").min().over("line")
+    is_conversation = pl.col("conversation_id").is_not_null()
+    return numbered.with_columns(run=pl.when(is_conversation).then(first).otherwise("run")).drop("line")
+
+
+def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
+    told = runs.with_columns(
+        pl.col("consent").fill_null(UNKNOWN),
+        heard_from=pl.when(pl.col("speaker") == "").then(pl.lit(UNKNOWN)).otherwise("speaker"),
+        audio=pl.concat_str(pl.lit(f"{lake_url}/"), "audio_path"),
+        audio_digest=pl.when(pl.col("audio_path").is_not_null()).then("audio_digest"),
+        duration_s=pl.when(pl.col("audio_path").is_not_null()).then("duration_s"),
+    )
+    is_conversation = pl.col("conversation_id").is_not_null()
+    spoken = told.filter(~is_conversation)
+    parts = [_transcribed(spoken, task) for task in _TRANSCRIBED]
+    rows = pl.concat([*parts, _conversations(told.filter(is_conversation))]).sort("run", "order")
+    wanted = rows["messages"].str.count_matches(
+        AUDIO_MARKER, literal=True
+    )  # in JSON the marker stands as it is
+    lacking = rows.filter(wanted != rows["audios"].list.len())
+    assert lacking.is_empty(), (lacking["row_id"][0], lacking["audios"][0].to_list())
+    return rows.drop("run", "order")
+
+
+def _transcribed(spoken: pl.DataFrame, task: RowTask) -> pl.DataFrame:
+    """The rows of the utterances that are trained for the task: each is a row of its own."""
+    template = asr_messages(_TEXT) if task == "asr" else tts_messages(_TEXT)
+    before, after = dump_json(template).split(_TEXT)
+    text = pl.col("text").str.replace_many(_ESCAPED)
+    lists = {name: pl.concat_list(column).list.drop_nulls() for name, column in _LISTS.items()}
+    return spoken.filter(pl.col("tasks").list.contains(task)).select(
+        "run",
+        pl.lit(_TRANSCRIBED.index(task), pl.Int32).alias("order"),
+        "corpus",
+        pl.concat_str("utterance_id", pl.lit(f":{task}")).alias("row_id"),
+        "split",
+        pl.lit(task).alias("task"),
+        "language",
+        "speaker",
+        pl.concat_str(pl.lit(before), text, pl.lit(after)).alias("messages"),
+        pl.col("duration_s").fill_null(0.0).alias("seconds"),
+        *(column.alias(name) for name, column in lists.items()),
+        *_STATED,
+        *SCORES,
+    )
+
+
+def _conversations(members: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the conversations, each of all its utterances in the order of their markers."""
+    in_order = members.sort("run", pl.col("marker").fill_null(0), maintain_order=True)
+    lists = {name: pl.col(column).drop_nulls() for name, column in _LISTS.items()}
+    kept = ("audios", "utterance_ids", "audio_digests")  # in order; of the others each once
+    rows = in_order.group_by("run", maintain_order=True).agg(
+        pl.lit(0, pl.Int32).first().alias("order"),
+        pl.col("corpus").first(),
+        pl.col("conversation_id").first().alias("row_id"),
+        pl.col("split").first(),
+        pl.lit(None, pl.String).first().alias("task"),
+        pl.col("language", "speaker", "messages").first(),
+        pl.col("duration_s").sum().alias("seconds"),
+        *((lists[name] if name in kept else lists[name].unique().sort()).alias(name) for name in _LISTS),
+        pl.col(_STATED).first(),
+        *(worst_of(score) for score in SCORES),
+    )
+    read: Iterator[list[Message]] = map(json.loads, rows["messages"])
+    return rows.with_columns(task=pl.Series([task_of(messages) for messages in read], dtype=pl.String))
