@@ -8,14 +8,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from validation.batches import database, quoted
 from validation.lake import Lake
-from validation.ledger import balance, ledger_counts, ledger_sql
+from validation.ledger import balance, ledger_counts
 from validation.reasons import OUTCOME_OF, Reason
 from validation.strict import Strict
 
 _Share = Annotated[float, Field(ge=0, le=1)]
-_TOLD = 3  # rows that are named for each overrun
 # Not accepted, whatever the outcome.
 LOST = "lost"
 
@@ -48,7 +46,6 @@ class Overrun:
         what: ``lost``, an outcome or a reason.
         rows: How many ended so, of ``read``.
         limit: The share that is allowed.
-        first: Details of the first rows.
     """
 
     corpus: str
@@ -56,15 +53,20 @@ class Overrun:
     rows: int
     read: int
     limit: float
-    first: tuple[str, ...]
 
     @property
     def told(self) -> str:
         """For a person: corpus, reason, share and limit."""
         return (
-            f"corpus {self.corpus!r}: {self.what}: {self.rows} of {self.read} rows, {self.rows / self.read:.2%}, are above "
-            f"the budget of {self.limit:.2%}"
+            f"corpus {self.corpus!r}: {self.what}: {self.rows} of {self.read} rows, {self.rows / self.read:.2%}, "
+            f"are above the budget of {self.limit:.2%}"
         )
+
+    @property
+    def statement(self) -> str:
+        """SQL for the first of the rows: what is told to Dagster stays there for good, and must name none."""
+        rows = "outcome <> 'accepted'" if self.what == LOST else f"'{self.what}' IN (outcome, reason)"
+        return f"SELECT detail FROM ledger WHERE corpus = '{self.corpus}' AND {rows} LIMIT 20"  # noqa: S608 - told
 
 
 def overruns(lake: Lake, corpus: str, budget: Budget) -> list[Overrun]:
@@ -75,7 +77,7 @@ def overruns(lake: Lake, corpus: str, budget: Budget) -> list[Overrun]:
     """
     read = balance(lake, corpus).read
     return [
-        Overrun(corpus, what, rows, read, limit, _first(lake, corpus, what))
+        Overrun(corpus, what, rows, read, limit)
         for what, rows, limit in _asked(lake, corpus, budget)
         if rows > limit * read and (rows > budget.at_least or (what == LOST and rows == read))
     ]
@@ -92,15 +94,3 @@ def _asked(lake: Lake, corpus: str, budget: Budget) -> Iterator[tuple[str, int, 
             yield outcome, sum(rows for one, rows in ends.values() if one == outcome), limit
     for reason, limit in sorted(budget.reasons.items()):
         yield reason, of_reason.get(reason, 0), limit
-
-
-def _first(lake: Lake, corpus: str, what: str) -> tuple[str, ...]:
-    ledger = ledger_sql(lake, corpus)
-    if ledger is None:
-        return ()
-    condition = f"{quoted(what)} IN (outcome, reason)" if what != LOST else "outcome <> 'accepted'"
-    statement = f"""
-        SELECT detail FROM {ledger} WHERE {condition}
-        ORDER BY utterance_id, source LIMIT {_TOLD}"""  # noqa: S608 - all is quoted
-    with database(lake) as connection:
-        return tuple(row[0] for row in connection.execute(statement).fetchall())

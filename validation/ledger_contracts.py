@@ -52,14 +52,15 @@ class ReviewDecisions(_Contract):
     corpus: str
     utterance_id: str
     content: str = pa.Field(
-        str_matches=r"^[0-9a-f]{64}$", description="digest of the columns from source_digest to reasons"
+        str_matches=r"^[0-9a-f]{64}$", description="digest of the columns from source_digest to reason"
     )
     source_digest: str = pa.Field(nullable=True)
     segment_start_s: float = pa.Field(nullable=True)
     segment_end_s: float = pa.Field(nullable=True)
     text: str
     messages: str = pa.Field(nullable=True)
-    reasons: str = pa.Field(description="all that the row was quarantined for, the first one first")
+    reason: str = pa.Field(description="what the row was quarantined for")
+    stage: str = pa.Field(description="where it was")
     source: str
     decision: str = pa.Field(isin=list(VERDICTS))
     corrected_text: str = pa.Field(nullable=True, description="takes the text's place; only of accepted rows")

@@ -55,7 +55,11 @@ def record_ledger(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     """
     parts = ledger_parts(lake, corpus)
     digest = digest_value([[part, table_digest(lake, "ledger", part)] for part in parts])
-    state: dict[str, Any] = lake.read_json(_state_path(corpus)) or {"sequence": 0, "ledger": None, "parts": []}
+    state: dict[str, Any] = lake.read_json(_state_path(corpus)) or {
+        "sequence": 0,
+        "ledger": None,
+        "parts": [],
+    }
     if state["ledger"] == digest:
         return 0
     _remove_copies(lake, corpus, state["parts"])
@@ -63,7 +67,9 @@ def record_ledger(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     partition = f"{corpus}--{sequence:06d}"
     with database(lake) as connection:
         statement = _changes(lake, corpus, sequence, state["parts"])
-        rows = 0 if statement is None else _write(lake, connection, partition, corpus, sequence, run, statement)
+        rows = (
+            0 if statement is None else _write(lake, connection, partition, corpus, sequence, run, statement)
+        )
     if not rows:
         # Only words changed, or nothing was there before either: no file, and the number stays free.
         lake.remove_table(_TABLE, partition)
@@ -85,7 +91,7 @@ def _changes(lake: Lake, corpus: str, sequence: int, before: list[str]) -> str |
     old = ", ".join(f'o."{name}" AS "old_{name}"' for name in _END)
     differs = " OR ".join(f'n."{name}" IS DISTINCT FROM o."{name}"' for name in _END)
     then = f"SELECT * FROM {parquet(lake, before)}"  # noqa: S608 - the paths are quoted
-    present = f"SELECT * FROM {now}" if now else f"{then} WHERE false"
+    present = f"SELECT * FROM {now}" if now else f"{then} WHERE false"  # noqa: S608 - the paths are quoted
     return f"""
         SELECT coalesce(n.utterance_id, o.utterance_id) AS utterance_id, coalesce(n.source, o.source) AS source,
             CASE WHEN o.utterance_id IS NULL THEN 'new' WHEN n.utterance_id IS NULL THEN 'gone' ELSE 'changed' END

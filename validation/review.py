@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,11 +12,12 @@ import polars as pl
 from validation.batches import database, frame_of, parquet, quoted
 from validation.digests import digest_value
 from validation.lake import Lake
+from validation.reasons import Stage
 from validation.schemas import polars_schema
 
 Verdict = Literal["accept", "reject"]
 
-# What a decision was made upon, besides the reasons: another text or other sound has not been decided upon.
+# What a decision was made upon, besides the reason: another text or other sound has not been decided upon.
 _BASIS = ("source_digest", "segment_start_s", "segment_end_s", "text", "messages")
 
 
@@ -25,13 +26,13 @@ class Decision:
     """What a person decided about one row.
 
     Attributes:
-        reasons: What the row was quarantined for when it was decided upon.
+        reason: What the row was quarantined for when it was decided upon.
         corrected_text: What the row's text shall be; ``None``: as it is.
     """
 
     utterance_id: str
     basis: tuple[Any, ...]
-    reasons: frozenset[str]
+    reason: str
     decision: Verdict
     corrected_text: str | None
     reviewer: str
@@ -60,16 +61,16 @@ class Decisions:
         """Of the rows that something was decided about."""
         return list(self._of)
 
-    def about(self, row: Mapping[str, Any], reasons: Sequence[str]) -> Decision | None:
-        """The decision about a row of ``raw_utterances`` that would now end with ``reasons``.
+    def about(self, row: Mapping[str, Any], reason: str | None) -> Decision | None:
+        """The decision about a row of ``raw_utterances`` that would now end with ``reason``; ``None``: accepted.
 
         A rejection holds as long as the recording, the segment and the text are the same. So does an acceptance, but
-        only for what was known then: a row that has come to break another limit is asked about again.
+        not of a row that has come to end for another reason: that is asked about again.
         """
         basis = basis_of(row)
         for one in self._of.get(row["utterance_id"], ()):
             if one.basis == basis:
-                return one if one.decision == "reject" or one.reasons.issuperset(reasons) else None
+                return one if one.decision == "reject" or reason in (None, one.reason) else None
         return None
 
 
@@ -79,8 +80,8 @@ def basis_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def content_digest(row: Mapping[str, Any]) -> str:
-    """Digest of what is decided upon: the row's recording, segment, text and ``reasons``."""
-    return digest_value([row["corpus"], row["utterance_id"], *basis_of(row), row["reasons"]])
+    """Digest of what is decided upon: the row's recording, segment, text and ``reason``."""
+    return digest_value([row["corpus"], row["utterance_id"], *basis_of(row), row["reason"]])
 
 
 def decision_files(lake: Lake) -> list[str]:
@@ -101,10 +102,13 @@ def read_decisions(lake: Lake, corpus: str) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(kind) for name, kind in polars_schema("review_decisions").items())
 
 
-def load_decisions(lake: Lake, corpus: str) -> tuple[Decisions, str | None]:
-    """The decisions about one corpus, and a digest of them; ``None`` where there are none."""
-    frame = read_decisions(lake, corpus)
-    rows = frame.to_dicts()
+def load_decisions(lake: Lake, corpus: str, stage: Stage | None = None) -> tuple[Decisions, str | None]:
+    """The decisions about one corpus, and a digest of them; ``None`` where there are none.
+
+    Args:
+        stage: Only those about rows that were quarantined there.
+    """
+    rows = [row for row in read_decisions(lake, corpus).to_dicts() if stage in (None, row["stage"])]
     found = [decision_of(row) for row in rows]
     told = [
         [row["content"], row["decision"], row["corrected_text"], one.told]
@@ -118,7 +122,7 @@ def decision_of(row: Mapping[str, Any]) -> Decision:
     return Decision(
         utterance_id=row["utterance_id"],
         basis=basis_of(row),
-        reasons=frozenset(row["reasons"].split(", ")),
+        reason=row["reason"],
         decision=row["decision"],
         corrected_text=row["corrected_text"],
         reviewer=row["reviewer"],

@@ -83,8 +83,8 @@ class Judge:
         ended: list[LedgerRow] = []
         decided: dict[str, tuple[Decision, LedgerRow]] = {}
         for row in asked.iter_rows(named=True):
-            problem, reasons = self._ledger_row(row, CHECKS)
-            decision = self._decisions.about(row, reasons)
+            problem = self._ledger_row(row, CHECKS)
+            decision = self._decisions.about(row, None if problem is None else problem.reason)
             if decision is None or (problem is not None and problem.outcome != "quarantined"):
                 ended.extend([] if problem is None else [problem])
                 continue
@@ -96,19 +96,16 @@ class Judge:
                 decided[row["utterance_id"]] = decision, end
         return ended, decided
 
-    def _ledger_row(
-        self, row: dict[str, Any], checks: tuple[Check, ...]
-    ) -> tuple[LedgerRow | None, list[Reason]]:
-        """The row's end for what it violates, if anything, and all the reasons, the most important first."""
+    def _ledger_row(self, row: dict[str, Any], checks: tuple[Check, ...]) -> LedgerRow | None:
+        """The row's end for what it violates, if anything."""
         found = violations(self._limits, row, row["language"], checks)
         if not found:
-            return None, []
+            return None
         first = found[0]
         # All are told; the first and most important one is the reason.
         detail = f"{_place(row)}: " + "; ".join(one.detail for one in found)
         named = (self._corpus, row["utterance_id"], row["source"], self._stage)
-        end = LedgerRow(*named, first.reason, detail, first.value, first.limit)
-        return end, list(dict.fromkeys(one.reason for one in found))
+        return LedgerRow(*named, first.reason, detail, first.value, first.limit)
 
     def _reviewed(
         self, row: dict[str, Any], reason: Reason, decision: Decision, problem: LedgerRow | None
@@ -123,7 +120,7 @@ class Judge:
         """Ends of accepted rows with something to be told: that a person decided so, or a note."""
         columns = {*_NAMED, "duration_s", *(note.column for note in NOTES)}
         told = kept.filter(is_outside(self._limits, kept.columns, NOTES)).select(sorted(columns))
-        noted = [self._ledger_row(row, NOTES)[0] for row in told.iter_rows(named=True)]
+        noted = [self._ledger_row(row, NOTES) for row in told.iter_rows(named=True)]
         here = kept.filter(pl.col("utterance_id").is_in(pl.Series(list(decided), dtype=pl.String).implode()))
         reviewed = [decided[name][1] for name in here["utterance_id"]]
         return [one for one in noted if one is not None and one.utterance_id not in decided] + reviewed
