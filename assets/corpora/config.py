@@ -17,6 +17,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.row_metadata import RowMetadata
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
+from validation.budget import Budget
 from validation.drift import DriftLimits
 from validation.errors import UserError
 from validation.leakage_rules import Evaluation
@@ -47,6 +48,7 @@ class CorpusEntry(Strict):
         models: Models that measure this corpus; all are off unless named.
         topic: Of rows that do not state their own; likewise ``consent``.
         drift: What it may change by from one state to the next.
+        budget: How much of it may be lost before its run fails.
         metadata: Which of the reader's fields say a row's own topic, difficulty, licence and consent.
     """
 
@@ -62,6 +64,7 @@ class CorpusEntry(Strict):
     thresholds: dict[str, Any] = Field(default_factory=dict)
     models: ModelMeasures = ModelMeasures()
     drift: DriftLimits = DriftLimits()
+    budget: Budget = Budget()
     topic: str | None = Field(default=None, min_length=1)
     consent: str | None = Field(default=None, min_length=1)
     metadata: RowMetadata = RowMetadata()
