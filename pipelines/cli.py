@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from models.errors import ModelError
 from pipelines.corpora_cli import app as corpora_app
+from pipelines.review_cli import app as review_app
 from pipelines.settings import default_home, prepare_home, require_settings
 from training_jobs.spec import PROFILES, ProfileName
 from validation.errors import ConfigurationError, UserError
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="From raw speech corpora to a registered, benchmarked speech language model.",
 )
 app.add_typer(corpora_app, name="corpora")
+app.add_typer(review_app, name="review")
 # Where there is no terminal to ask (a file, a CI log), tables get the width they want.
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
