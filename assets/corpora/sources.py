@@ -13,18 +13,34 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from assets.audio.columns import ColumnFile, is_columnar, split_value, value_name
 from assets.audio.members import TarMember, member_name, split_member, tar_members
 from assets.audio.problem import AudioFaultError
 from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem
+from validation.lake import Lake
 from validation.ledger import Reason
 
 _THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
 _BLOCK_BYTES = 1 << 20
-_CACHE_KIB = 1 << 15
+_CACHE_KIB = 1 << 13
 _AT_ONCE = 64
-_COLUMNS = ("uri", "digest", "offset", "size", "reason", "detail", "value", "allowed")
+_ROWS = 4_096
+_COLUMNS = ("uri", "file", "digest", "offset", "size", "reason", "detail", "value", "allowed")
+_INSERT = "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_KEPT = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("file", pa.string()),
+        ("version", pa.string()),
+        ("digest", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,7 @@ class _Found:
     """A row of the index: a recording, or why it is none; of a tar as a whole only the latter is asked for."""
 
     uri: str
+    file: str
     digest: str | None = None
     offset: int | None = None
     size: int | None = None
@@ -61,23 +78,18 @@ class _Found:
 
 
 class Sources:
-    """Locates the audio of rows.
+    """Locates the audio of rows."""
 
-    Args:
-        known: Recordings from the last reading of the very same files: none of them is hashed again.
-    """
-
-    def __init__(self, root: CorpusRoot, known: Iterable[Located] = ()) -> None:
+    def __init__(self, root: CorpusRoot) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(_THREADS)
         self._database = sqlite3.connect("")  # a file of SQLite's own that goes with the connection
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(
-            "CREATE TABLE source (uri TEXT PRIMARY KEY, digest TEXT, offset INTEGER, size INTEGER, reason TEXT, "
-            "detail TEXT, value REAL, allowed REAL) WITHOUT ROWID"
+            "CREATE TABLE source (uri TEXT PRIMARY KEY, file TEXT, digest TEXT, offset INTEGER, size INTEGER, "
+            "reason TEXT, detail TEXT, value REAL, allowed REAL) WITHOUT ROWID"
         )
-        self._keep(_Found(one.uri, one.digest, one.offset, one.size) for one in known)
 
     def __enter__(self) -> Sources:
         return self
@@ -87,6 +99,39 @@ class Sources:
     ) -> None:
         self._threads.shutdown(cancel_futures=True)
         self._database.close()
+
+    def remember(self, lake: Lake, path: str) -> None:
+        """Take over what an earlier run kept of files that have the same size and version now: none is read again."""
+        if not lake.exists(path):
+            return
+        with lake.open(path) as stream, pq.ParquetFile(stream) as file:
+            for batch in file.iter_batches(_ROWS):
+                rows = batch.to_pylist()
+                versions = {name: self._version(name) for name in {row["file"] for row in rows}}
+                self._keep(
+                    _Found(row["uri"], row["file"], row["digest"], row["offset"], row["size"])
+                    for row in rows
+                    if versions[row["file"]] == row["version"]
+                )
+
+    def keep(self, lake: Lake, path: str) -> None:
+        """Keep what was found for :meth:`remember`; what could not be read is not among it."""
+        found = self._database.execute(
+            "SELECT uri, file, digest, offset, size FROM source WHERE reason IS NULL ORDER BY uri"
+        )
+        with (
+            lake.atomic_write(path) as stream,
+            pq.ParquetWriter(stream, _KEPT, compression="zstd") as writer,
+        ):
+            while rows := found.fetchmany(_ROWS):
+                uris, files, *rest = zip(*rows, strict=True)
+                versions = {name: self._version(name) for name in set(files)}
+                columns = [uris, files, [versions[name] for name in files], *rest]
+                writer.write_table(pa.table(columns, schema=_KEPT))
+
+    def _version(self, name: str) -> str | None:
+        fact = self._root.files.get(name)
+        return None if fact is None else f"{fact.size} {fact.version}"
 
     def locate(self, rows: Sequence[Row]) -> list[Located | SourceProblem | None]:
         """Where each row's audio lies, or why it is not to be had; ``None`` for a row without any."""
@@ -135,7 +180,7 @@ class Sources:
             assert whole is not None, "each file that is named has been read"
             reason: Reason = whole.reason or "missing_audio"
             detail = f"there is no such member{f': the file {whole.detail}' if whole.detail else ''}"
-            found = _Found(uri, reason=reason, detail=detail, value=whole.value, allowed=whole.allowed)
+            found = _Found(uri, place[0], None, None, None, reason, detail, whole.value, whole.allowed)
         if found.reason is not None:
             told = f"{row.source}: {uri} {found.detail}"
             return SourceProblem(row.utterance_id, row.source, found.reason, told, found.value, found.allowed)
@@ -150,21 +195,29 @@ class Sources:
         try:
             with self._root.open(name) as stream:
                 if group is None:
-                    return [_Found(uri, _digest(stream, None), None, self._root.files[name].size)]
+                    return [_Found(uri, name, _digest(stream, None), None, self._root.files[name].size)]
                 if is_columnar(name):
-                    _add_values(members, uri, group, ColumnFile(stream))
+                    _add_values(members, uri, name, group, ColumnFile(stream))
                 else:
                     for member in tar_members(stream):
-                        _add(members, uri, member, stream)
+                        _add(members, uri, name, member, stream)
         except OSError as error:
-            whole = _Found(whole_uri, reason="unreadable", detail=f"cannot be read: {error}")
+            whole = _Found(whole_uri, name, reason="unreadable", detail=f"cannot be read: {error}")
         except AudioFaultError as error:
             problem = error.problem
             whole = _Found(
-                whole_uri, None, None, None, problem.reason, problem.detail, problem.value, problem.limit
+                whole_uri,
+                name,
+                None,
+                None,
+                None,
+                problem.reason,
+                problem.detail,
+                problem.value,
+                problem.limit,
             )
         else:
-            whole = _Found(whole_uri)
+            whole = _Found(whole_uri, name)
         return [*members.values(), whole]
 
     def _get(self, uri: str) -> _Found | None:
@@ -172,9 +225,7 @@ class Sources:
         return None if row is None else _Found(*row)
 
     def _keep(self, found: Iterable[_Found]) -> None:
-        self._database.executemany(
-            "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (one.row() for one in found)
-        )
+        self._database.executemany(_INSERT, (one.row() for one in found))
 
 
 def _group(name: str, member: str | None) -> str | None:
@@ -185,25 +236,26 @@ def _group(name: str, member: str | None) -> str | None:
     return "" if value is None else value[0]
 
 
-def _add_values(members: dict[str, _Found], uri: str, column: str, file: ColumnFile) -> None:
+def _add_values(members: dict[str, _Found], uri: str, name: str, column: str, file: ColumnFile) -> None:
     for row, value in file.values(column):
         if value is not None:
             named = value_name(column, row)
             digest = hashlib.sha256(value).hexdigest()
-            members[named] = _Found(member_name(uri, named), digest, row, len(value))
+            members[named] = _Found(member_name(uri, named), name, digest, row, len(value))
 
 
-def _add(members: dict[str, _Found], tar: str, member: TarMember, stream: IO[bytes]) -> None:
+def _add(members: dict[str, _Found], tar: str, name: str, member: TarMember, stream: IO[bytes]) -> None:
     if not is_text(member.name):
         return  # no row can name it, and its reader says so
     uri = member_name(tar, member.name)
     problem = member.problem
     if member.name in members:
         detail = "stands in the tar file twice; which of them is meant cannot be told"
-        members[member.name] = _Found(uri, reason="unsafe_member", detail=detail)
+        members[member.name] = _Found(uri, name, reason="unsafe_member", detail=detail)
     elif problem is not None:
         members[member.name] = _Found(
             uri,
+            name,
             None,
             member.offset,
             member.size,
@@ -214,7 +266,7 @@ def _add(members: dict[str, _Found], tar: str, member: TarMember, stream: IO[byt
         )
     else:
         stream.seek(member.offset)
-        members[member.name] = _Found(uri, _digest(stream, member.size), member.offset, member.size)
+        members[member.name] = _Found(uri, name, _digest(stream, member.size), member.offset, member.size)
 
 
 def _digest(stream: IO[bytes], size: int | None) -> str:

@@ -11,6 +11,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.sources import Located, Sources
 from assets.corpora.utterance import SourceProblem, Utterance
 from validation.digests import digest_bytes
+from validation.lake import Lake
 
 
 def row(audio: str | None) -> Utterance:
@@ -65,16 +66,38 @@ def test_a_file_that_is_named_like_a_member_is_a_file(root):
     assert isinstance(found, Located) and found.offset is None
 
 
-def test_what_is_known_is_not_read_again(root, opened):
-    known = [
-        Located(f"{root.path}/a.wav", "0" * 64, None, 5),
-        Located(f"{root.path}/s.tar!y.wav", "1" * 64, 7, 9),
-    ]
-    with Sources(root, known) as sources:
-        found = sources.locate([row("a.wav"), row("s.tar!y.wav"), row("b.wav")])
-        assert found[:2] == known and opened == ["b.wav"]
-        # A member that was not there is looked for again.
-        assert isinstance(sources.locate([row("s.tar!x.wav")])[0], Located)
+def test_what_did_not_change_is_not_read_again(root, tmp_path, opened):
+    lake = Lake(str(tmp_path / "lake"))
+    rows = [row("a.wav"), row("b.wav"), row("s.tar!y.wav"), row("s.tar!twice.wav")]
+    with Sources(root) as sources:
+        before = sources.locate(rows)
+        sources.keep(lake, "work/kept.parquet")
+    opened.clear()
+    (tmp_path / "c" / "b.wav").write_bytes(b"other")
+    changed = CorpusRoot(root.path)
+    with Sources(changed) as sources:
+        sources.remember(lake, "work/kept.parquet")
+        after = sources.locate([*rows[:3], row("s.tar!x.wav"), row("s.tar!gone.wav")])
+    assert opened == ["b.wav"]
+    assert after[0] == before[0] and after[2] == before[2]
+    assert isinstance(after[1], Located) and after[1].digest == digest_bytes(b"other")
+    assert isinstance(after[3], Located)
+    assert isinstance(after[4], SourceProblem) and after[4].reason == "missing_audio"
+
+
+def test_what_could_not_be_read_is_not_remembered(root, tmp_path, monkeypatch):
+    lake = Lake(str(tmp_path / "lake"))
+
+    def fail(self: CorpusRoot, name: str):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken, Sources(root) as sources:
+        broken.setattr(CorpusRoot, "open", fail)
+        sources.locate([row("a.wav")])
+        sources.keep(lake, "work/kept.parquet")
+    with Sources(root) as sources:
+        sources.remember(lake, "work/kept.parquet")
+        assert isinstance(sources.locate([row("a.wav")])[0], Located)
 
 
 @pytest.mark.parametrize(
