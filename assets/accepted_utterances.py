@@ -7,10 +7,13 @@ import dagster as dg
 from assets.audio.plots import reasons_table
 from assets.corpora.acceptance import accept
 from assets.per_corpus import run_step, totals
-from assets.workspace import ONE_RUN, Workspace
+from assets.workspace import ONE_RUN, Workspace, git_commit
+from validation.budget import Overrun, overruns
 from validation.ledger import Balance, balance
+from validation.ledger_history import RunOfLedger, record_ledger
 
 LEDGER_CHECK = "ledger_balances"
+BUDGET_CHECK = "within_budget"
 
 
 def check_ledger(balances: Sequence[Balance]) -> dg.AssetCheckResult:
@@ -33,8 +36,24 @@ def check_ledger(balances: Sequence[Balance]) -> dg.AssetCheckResult:
     )
 
 
+def check_budget(found: Sequence[Overrun]) -> dg.AssetCheckResult:
+    """Passes when no corpus has lost more of its rows than its budget allows."""
+    lines = ["| corpus | what | rows | share | budget | the rows |", "|---|---|--:|--:|--:|---|"]
+    lines += [
+        f"| {one.corpus} | {one.what} | {one.rows} | {one.rows / one.read:.2%} | {one.limit:.2%} | `{one.statement}` |"
+        for one in found
+    ]
+    return dg.AssetCheckResult(
+        passed=not found,
+        check_name=BUDGET_CHECK,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(one.told for one in found) or "no corpus has lost more than its budget",
+        metadata={"overruns": dg.MetadataValue.md("\n".join(lines))},
+    )
+
+
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The asset, partitioned by corpus, with its blocking check."""
+    """The asset, partitioned by corpus, with its blocking checks."""
 
     @dg.asset(
         partitions_def=partitions,
@@ -48,23 +67,40 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                 asset="accepted_utterances",
                 blocking=True,
                 description="Every row that was read was accepted, rejected, quarantined or errored, once.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                BUDGET_CHECK,
+                asset="accepted_utterances",
+                blocking=True,
+                description="No corpus has lost more of its rows than its budget in the corpora file allows.",
+            ),
         ],
         description="Utterances that pass contract and thresholds; every other row is in the ledger with its reason.",
     )
     def accepted_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
         lake = workspace.lake
+        commit = git_commit()
 
         def show(corpus: str) -> dict[str, dg.MetadataValue]:
             return {"reasons": dg.MetadataValue.md(reasons_table(lake, [corpus]))}
 
         outcomes = run_step(context, lambda corpus: accept(workspace.corpus(corpus), lake), show)
+        changed = {
+            corpus: record_ledger(lake, corpus, RunOfLedger.now(outcome.inputs, commit, context.run_id))
+            for corpus, outcome in outcomes.items()
+        }
+        found = [
+            one for corpus in outcomes for one in overruns(lake, corpus, workspace.corpus(corpus).budget)
+        ]
+        for one in found:
+            context.log.error(one.told)
         return dg.MaterializeResult(
             metadata={
                 **totals(outcomes),
+                "ended_otherwise_than_before": sum(changed.values()),
                 "reasons": dg.MetadataValue.md(reasons_table(lake, list(outcomes))),
             },
-            check_results=[check_ledger([balance(lake, corpus) for corpus in outcomes])],
+            check_results=[check_ledger([balance(lake, corpus) for corpus in outcomes]), check_budget(found)],
         )
 
     return accepted_utterances
