@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from faulty_proxy import proxy  # noqa: F401 - fixtures for all tests
 from filelock import FileLock
+from s3_server import s3, s3_server  # noqa: F401
 
 _UTTERANCES = 90
 

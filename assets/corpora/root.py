@@ -5,88 +5,86 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
 from typing import IO, Any
 
-import fsspec
-
 from assets.audio.containers import AUDIO_SUFFIXES
+from assets.corpora.listing import FileFact, Listing
 from assets.corpora.utterance import SourceProblem
-from validation.digests import digest_value
 from validation.errors import UserError
+from validation.remote import filesystem_of, is_s3
 
 
 class OutsideRootError(UserError):
     """A path in a corpus' metadata that leads out of the corpus' root."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileFact:
-    """Size in bytes and version (time of change, or an object store's ETag) of one file.
-
-    Attributes:
-        is_file: Whether it can be read; ``False`` for what only has a file's name, such as a link to nothing.
-    """
-
-    size: int
-    version: str
-    is_file: bool = True
-
-
 class CorpusRoot:
     """Read-only access to the files below ``root``, all named relative to it with forward slashes."""
 
     def __init__(self, root: str) -> None:
-        self._fs, path = fsspec.core.url_to_fs(root)
-        protocols = (self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol
+        self._root = root
+        self._is_s3 = is_s3(root)
+        filesystem, path = filesystem_of(root)
+        protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
         self._is_local = "file" in protocols
         # The root itself may be a link (a mounted data disk); what counts as inside is decided behind it.
         self.path: str = str(Path(path).resolve()) if self._is_local else path.rstrip("/")
+        self._url: str = self.path if self._is_local else filesystem.unstrip_protocol(self.path)
+
+    @property
+    def _fs(self) -> Any:
+        # Asked for each time: the client of a store does not outlive a fork.
+        return filesystem_of(self._root)[0]
 
     @property
     def exists(self) -> bool:
-        """Whether the root is a folder that is there (for an object store: a prefix that is not empty)."""
+        """Whether the root is a folder that is there (for an object store: a prefix that is not empty).
+
+        Raises:
+            validation.remote.StoreError: if the store, not the prefix, is not to be had.
+        """
+        if self._is_s3:
+            self._fs.check(self.path, writable=False)
+            return next(self._fs.objects(self.path, most=1), None) is not None
         return bool(self._fs.isdir(self.path))
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name, without listing the root."""
-        return bool(self._fs.isfile(f"{self.path}/{name}"))
+        full = f"{self.path}/{name}"
+        return self._fs.head(full) is not None if self._is_s3 else bool(self._fs.isfile(full))
 
     @property
-    def files(self) -> dict[str, FileFact]:
+    def files(self) -> Listing:
         """All files below the root, sorted by name; listed once. Hidden files and folders are not part of a corpus."""
         return self._listing[0]
 
     @property
     def faults(self) -> list[SourceProblem]:
-        """Folders whose files are not among :attr:`files`: links that lead out of the root, and unreadable ones."""
+        """What is not among :attr:`files`: links out of the root, unreadable folders, keys with ``..``."""
         return self._listing[1]
 
     @cached_property
-    def _listing(self) -> tuple[dict[str, FileFact], list[SourceProblem]]:
+    def _listing(self) -> tuple[Listing, list[SourceProblem]]:
         faults: list[SourceProblem] = []
-        found = self._list_local(faults) if self._is_local else self._list_remote()
-        return dict(sorted(found)), sorted(faults, key=lambda fault: fault.source)
+        found = self._list_local(faults) if self._is_local else self._list_remote(faults)
+        return Listing(found), sorted(faults, key=lambda fault: fault.source)
 
     def audio_files(self, folder: str = "") -> Iterator[str]:
         """The audio files (by extension) below ``folder``, in order."""
-        prefix = f"{folder}/" if folder else ""
-        for name in self.files:
-            if name.startswith(prefix) and splitext(name)[1].lower() in AUDIO_SUFFIXES:
+        for name in self.files.below(folder):
+            if splitext(name)[1].lower() in AUDIO_SUFFIXES:
                 yield name
 
     def listing_digest(self) -> str:
         """Digest of every file's name, size and version: it changes when the corpus may have changed."""
-        facts = [[name, fact.size, fact.version] for name, fact in self.files.items()]
-        return digest_value([*facts, *([fault.source, fault.detail] for fault in self.faults)])
+        return self.files.digest((fault.source, fault.detail) for fault in self.faults)
 
     def uri(self, name: str) -> str:
         """What opens the file from anywhere: an absolute path or a URL."""
-        full = f"{self.path}/{name}"
-        return full if self._is_local else str(self._fs.unstrip_protocol(full))
+        return f"{self._url}/{name}"
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file of the listing for reading."""
@@ -118,6 +116,8 @@ class CorpusRoot:
         Raises:
             OutsideRootError: if the name, or a link that it goes through, leads out of the root.
         """
+        if not self._is_local and named in self.files:
+            return named  # a key is a key, however many slashes it has
         try:
             name = self._relative(named)
             if self._is_local:
@@ -139,7 +139,7 @@ class CorpusRoot:
             )
         name = named
         if "://" in name:
-            own = f"{self._fs.unstrip_protocol(self.path)}/"
+            own = f"{self._url}/"
             if not name.startswith(own):
                 raise OutsideRootError(f"{named!r} is not below the root {own}")
             name = name[len(own) :]
@@ -181,12 +181,27 @@ class CorpusRoot:
         )
         return SourceProblem(name, name, "outside_root", detail)
 
-    def _list_remote(self) -> Iterator[tuple[str, FileFact]]:
+    def _list_remote(self, faults: list[SourceProblem]) -> Iterator[tuple[str, FileFact]]:
+        for name, fact in self._objects():
+            parts = name.split("/")
+            if ".." in parts or "." in parts:
+                detail = f"{name!r} is a key with '..' or '.' in it, which leads elsewhere as a path; it is not read"
+                faults.append(SourceProblem(name, name, "outside_root", detail))
+            elif name.endswith("/"):  # what consoles make for an empty folder
+                if fact.size:
+                    detail = f"{name!r} is named like a folder and holds {fact.size} bytes; it is not read"
+                    faults.append(SourceProblem(name, name, "unreadable", detail))
+            elif not any(part.startswith(".") for part in parts):
+                yield name, fact
+
+    def _objects(self) -> Iterator[tuple[str, FileFact]]:
+        if self._is_s3:
+            for one in self._fs.objects(self.path):
+                yield one.name, FileFact(one.size, one.version)
+            return
         self._fs.invalidate_cache(self.path)
         for full, info in self._fs.find(self.path, detail=True).items():
-            name = full[len(self.path) + 1 :]
-            if not any(part.startswith(".") for part in name.split("/")):
-                yield name, FileFact(int(info["size"]), _version(info))
+            yield full[len(self.path) + 1 :], FileFact(int(info["size"]), _version(info))
 
 
 def _fact(file: str) -> FileFact:

@@ -1,0 +1,157 @@
+"""Object storage: where a URL lies, and the one place that says how a store is connected to.
+
+Credentials, endpoint and region come from the environment as every S3 program reads it (``AWS_ACCESS_KEY_ID``,
+``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_PROFILE``, ``AWS_ENDPOINT_URL``, ``AWS_REGION``, …), or from the
+machine's role. They are never an argument, a setting or a part of a URL here, so that none ends in a file or a log.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import fsspec
+from pydantic import Field, ValidationError
+
+from validation.digests import digest_value
+from validation.errors import ConfigurationError, UserError
+from validation.strict import Strict, explain
+
+if TYPE_CHECKING:
+    from validation.object_store import ObjectStore
+
+_SCHEMES = ("s3://", "s3a://")
+_VARIABLE = "VOXLINE_S3_"
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# The longest pause before one more attempt, as botocore's standard mode has it.
+_LONGEST_PAUSE_S = 20.0
+
+
+class StoreError(UserError):
+    """An object store that cannot be used at all: no answer, no bucket, no valid credentials; or a failed write."""
+
+
+class ObjectError(UserError, OSError):
+    """One object that cannot be had now: refused, changed while it was read, or cut short at every attempt."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.errno = errno.EIO  # libraries tell a failing device from bad content by there being a number
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class RemoteSettings(Strict):
+    """How an object store is talked to; each value is set by the variable ``VOXLINE_S3_`` + its name in capitals.
+
+    Attributes:
+        connect_timeout_s: For a connection to be made, in seconds.
+        read_timeout_s: Between two bytes of an answer, in seconds.
+        attempts: How often a request is made before it has failed; pauses between them grow, up to 20 s.
+        connections: Open at once, per process.
+        part_mib: Size of the parts of large objects, in MiB; smaller objects are written by one request.
+        addressing: Whether the bucket stands in the ``path`` or is a part of the host (``virtual``); ``auto``: in the
+            path where there is an endpoint of one's own.
+    """
+
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    read_timeout_s: float = Field(default=20.0, gt=0)
+    attempts: int = Field(default=4, ge=1, le=20)
+    connections: int = Field(default=32, ge=1)
+    part_mib: int = Field(default=8, ge=5, le=512)  # S3 takes no smaller parts
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+
+    @classmethod
+    def from_environment(cls) -> RemoteSettings:
+        """The settings of this process.
+
+        Raises:
+            ConfigurationError: naming the variable, the value and what is allowed.
+        """
+        values = {
+            name: os.environ[_VARIABLE + name.upper()]
+            for name in cls.model_fields
+            if _VARIABLE + name.upper() in os.environ
+        }
+        known = {_VARIABLE + name.upper() for name in cls.model_fields}
+        if unknown := sorted(name for name in os.environ if name.startswith(_VARIABLE) and name not in known):
+            raise ConfigurationError(
+                f"the environment sets {unknown[0]}; known are {', '.join(sorted(known))}"
+            )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(f"the environment's {_VARIABLE}…: {explain(error)}") from error
+
+    @property
+    def longest_s(self) -> float:
+        """The longest that a request can take until it has failed, all attempts and pauses included, in seconds."""
+        pauses = sum(min(2.0**retry, _LONGEST_PAUSE_S) for retry in range(self.attempts - 1))
+        return self.attempts * max(self.connect_timeout_s, self.read_timeout_s) + pauses
+
+
+def is_s3(url: str) -> bool:
+    """Whether the URL lies in an S3 store."""
+    return url.startswith(_SCHEMES)
+
+
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a directory or URL, and the path of it there.
+
+    Raises:
+        ConfigurationError: for an S3 URL without a bucket, or with credentials in it.
+    """
+    if not is_s3(url):
+        filesystem, path = fsspec.core.url_to_fs(url)
+        return filesystem, path
+    path = url.partition("://")[2].strip("/")
+    bucket = path.partition("/")[0]
+    if not bucket or "@" in bucket or ":" in bucket:
+        shown = f"{url.partition('://')[0]}://…" if "@" in bucket else url
+        raise ConfigurationError(
+            f"{shown}: wanted is s3://bucket/prefix, and credentials in the environment only"
+        )
+    return object_store(), path
+
+
+def open_url(url: str) -> Any:
+    """A context manager of the URL's bytes, to read and seek in."""
+    if not is_s3(url):
+        return fsspec.open(url, "rb")
+    store, path = filesystem_of(url)
+    stream: IO[bytes] = store.open(path, "rb")
+    return stream
+
+
+def object_store() -> ObjectStore:
+    """This process's connection to the store that the environment names; a forked process gets one of its own."""
+    settings = RemoteSettings.from_environment()
+    aws = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+    return _store(os.getpid(), settings, digest_value(aws))
+
+
+@lru_cache(maxsize=8)
+def _store(_process: int, settings: RemoteSettings, _environment: str) -> ObjectStore:
+    # Only where it is needed: the client takes most of a second to import.
+    from validation.object_store import ObjectStore
+
+    return ObjectStore(settings)
+
+
+def endpoint() -> str | None:
+    """The endpoint that the environment names; ``None``: that of AWS, or of a profile."""
+    return next((value for name in _ENDPOINT_VARIABLES if (value := os.environ.get(name))), None)
+
+
+def endpoint_name() -> str:
+    """The endpoint for a message: without a user or password that its URL may hold."""
+    url = endpoint()
+    if url is None:
+        return "AWS S3 (AWS_ENDPOINT_URL is not set)"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "AWS_ENDPOINT_URL"
