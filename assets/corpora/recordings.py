@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from posixpath import basename, dirname, splitext
 
 from assets.audio.containers import AUDIO_SUFFIXES
+from assets.corpora.name_set import NameSet
 from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
@@ -48,13 +49,15 @@ class Recordings:
         self._root = root
         self._folder = folder
         self._first = first
-        self._left = set(root.audio_files(folder)) if report else set()
+        self._report = report
+        self._named = NameSet()
 
     def at(self, stem: str) -> str:
         """The file of that path without its extension, named now; the layout's own name where there is none."""
-        name = audio_at(self._root, stem, self._first) or stem + self._first
-        self._left.discard(name)
-        return name
+        name = audio_at(self._root, stem, self._first)
+        if name is not None and self._report:
+            self._named.add(name)
+        return name or stem + self._first
 
     def without(self, row: Row) -> Row:
         """The row itself; its audio is named now."""
@@ -64,10 +67,12 @@ class Recordings:
 
     def name(self, audio: str) -> None:
         """A row names this file, whatever else is wrong with the row."""
+        if not self._report:
+            return
         if audio in self._root.files:
-            self._left.discard(audio)
-        elif self._left:
-            self._discard_resolved(audio)
+            self._named.add(audio)
+        else:
+            self._add_resolved(audio)
 
     def rows(self, where: str, id_of: Callable[[str], str] = str) -> Iterator[SourceProblem]:
         """A row for each file left, in the order of the listing: without a transcript, or repeating another's name.
@@ -76,28 +81,28 @@ class Recordings:
             where: What does not name them, for a person: ``"no row of train.tsv"``.
             id_of: The id that a path without extension stands for.
         """
-        for name in self._root.audio_files(self._folder):
-            if name in self._left:
+        for name in self._root.audio_files(self._folder) if self._report else ():
+            if name not in self._named:
                 yield self._left_over(name, where, id_of)
 
     def _left_over(self, name: str, where: str, id_of: Callable[[str], str]) -> SourceProblem:
         stem = splitext(name)[0]
         others = [other for other in _audios_at(self._root, stem, self._first) if other != name]
         # The one that a row names has the name; else the first one, which is then the row without a transcript.
-        owner = next((other for other in others if other not in self._left), None)
+        owner = next((other for other in others if other in self._named), None)
         if owner is None and audio_at(self._root, stem, self._first) not in (name, None):
             owner = others[0]
         if owner is None:
             return SourceProblem(id_of(stem), name, "no_transcript", f"{name}: {where} names this file")
         return _repeated(id_of(stem), name, owner)
 
-    def _discard_resolved(self, audio: str) -> None:
+    def _add_resolved(self, audio: str) -> None:
         try:
             name = self._root.resolve(audio)
         except OutsideRootError:
             return  # the row says so itself, where its audio is looked for
         if name is not None:
-            self._left.discard(name)
+            self._named.add(name)
 
 
 def _repeated(utterance_id: str, name: str, owner: str) -> SourceProblem:
