@@ -34,6 +34,8 @@ class AcceptedUtterances(_Contract):
     messages: str = pa.Field(nullable=True)
     audio_path: str = pa.Field(nullable=True)
     audio_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    view_path: str = pa.Field(nullable=True, description="of the same at 16 kHz")
+    view_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
     duration_s: float = pa.Field(nullable=True)
     topic: str = pa.Field(nullable=True)
     difficulty: str = pa.Field(nullable=True)

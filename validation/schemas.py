@@ -20,6 +20,7 @@ from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
 from validation.row_contracts import AcceptedUtterances, TrainingRows
+from validation.stored_audio import GAIN_LIMITS
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 from validation.tasks import RowTask as RowTask
 from validation.tasks import Task as Task
@@ -64,6 +65,9 @@ class RawUtterances(_Contract):
     audio_uri: str = pa.Field(nullable=True)
     segment_start_s: float = pa.Field(nullable=True, ge=0)
     segment_end_s: float = pa.Field(nullable=True, gt=0)
+    channel: pl.Int32 = pa.Field(nullable=True, ge=1, description="of a recording that is split by channels")
+    parent_id: str = pa.Field(nullable=True, description="id of the recording that the row is a piece of")
+    cut_in_speech: bool = pa.Field(description="a piece of which an end is not in a pause: there was none")
     raw_format: str = pa.Field(
         nullable=True, description="of samples without a header: encoding/rate/channels"
     )
@@ -81,7 +85,7 @@ class RawUtterances(_Contract):
 
 
 class Audio22k(_Contract):
-    """One row per audio file written to the lake: mono, 22,050 Hz, PCM16."""
+    """One row per audio file written to the lake: mono, 22,050 Hz, PCM16, and maybe the same at 16 kHz."""
 
     corpus: str
     utterance_id: str
@@ -89,8 +93,17 @@ class Audio22k(_Contract):
     audio_digest: str = pa.Field(str_matches=_DIGEST, description="of the PCM samples")
     frames: pl.Int64 = pa.Field(gt=0)
     duration_s: float = pa.Field(gt=0)
+    view_path: str = pa.Field(nullable=True, description="of the view at 16 kHz, made from the source")
+    view_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    view_frames: pl.Int64 = pa.Field(nullable=True, gt=0)
+    gain_db: float = pa.Field(description="of what is stored, over the source")
+    gain_limit: str = pa.Field(
+        nullable=True, isin=list(GAIN_LIMITS), description="what it ended at; null: recorded gain"
+    )
+    loudness_by: str = pa.Field(nullable=True, isin=["r128", "rms"], description="what was measured for it")
     source_rate_hz: pl.Int32 = pa.Field(gt=0)
     source_channels: pl.Int32 = pa.Field(gt=0)
+    channels_used: pl.List(pl.Int32) = pa.Field(description="of the source, from 1")  # type: ignore[valid-type]
     source_format: str
     peak_dbfs: float = pa.Field(description="of the source, before PCM16")
     level_dbfs: float = pa.Field(description="RMS of the source")

@@ -14,6 +14,7 @@ from assets.audio.libsndfile import UnsupportedError, opened_by_libsndfile
 from assets.audio.problem import fault, truncated
 from assets.audio.raw_format import RawFormat
 from assets.audio.segments import AudioSource, decode_fault
+from assets.audio.settings import ChannelPolicy
 from assets.audio.source_file import SourceFile
 
 # Rates outside this range come from a damaged header; resampling from them would take any amount of memory or time.
@@ -23,12 +24,15 @@ HIGHEST_RATE_HZ = 384_000
 
 
 @contextmanager
-def open_source(file: SourceFile, name: str, raw: RawFormat | None = None) -> Iterator[AudioSource]:
+def open_source(
+    file: SourceFile, name: str, raw: RawFormat | None = None, policy: ChannelPolicy = "mix"
+) -> Iterator[AudioSource]:
     """Open a recording, after asking its container what it promises.
 
     Args:
         name: For its extension, which must not contradict the content.
         raw: What its samples are, where it is declared to have no header.
+        policy: What is kept of several channels.
 
     Raises:
         AudioFaultError: with the reason ``empty_file``, ``not_audio``, ``decode_error``, ``no_frames``,
@@ -52,7 +56,7 @@ def open_source(file: SourceFile, name: str, raw: RawFormat | None = None) -> It
         suffix = PurePosixPath(name).suffix.lower()
         if raw is None and suffix in SUFFIXES and SUFFIXES[suffix] != container:
             raise fault("wrong_extension", f"is named {suffix} but holds {container}")
-        yield AudioSource(decoder, file, container)
+        yield AudioSource(decoder, file, container, policy)
 
 
 def _container_of(file: SourceFile, name: str, raw: RawFormat | None) -> Container:

@@ -20,8 +20,10 @@ from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.audio.raw_format import RawFormat
 from assets.audio.results import KEY
 from assets.audio.segments import Decoded, Segment
+from assets.audio.settings import ChannelPolicy
 from assets.audio.source_file import opened_container, opened_source
-from assets.audio.work import Recording
+from assets.audio.work import Recording, container_of
+from validation.digests import digest_value
 from validation.lake import Lake
 from validation.listening.config import LISTENING_RATE_HZ, ModelMeasures
 from validation.listening.listener import Listened, check_packages, listener, models_digest
@@ -39,6 +41,7 @@ _SCHEMA: dict[str, Any] = {
     "raw_format": pl.String,
     "start_s": pl.Float64,
     "end_s": pl.Float64,
+    "channel": pl.Int32,
     "language": pl.String,
     **{name: pl.String if name == "heard_text" else pl.Float64 for name in LISTENED},
 }
@@ -52,9 +55,12 @@ class ListenTask:
     suffix: str
     language: str
     models: ModelMeasures
+    channels: ChannelPolicy
 
 
-def listen(corpus: str, rows: pl.DataFrame, models: ModelMeasures, lake: Lake, workers: int) -> pl.DataFrame:
+def listen(
+    corpus: str, rows: pl.DataFrame, models: ModelMeasures, channels: ChannelPolicy, lake: Lake, workers: int
+) -> pl.DataFrame:
     """The rows with the columns :data:`LISTENED`; null where a model is off or has nothing to say.
 
     Each recording is decoded again, from its source, and brought to 16 kHz: what is stored has been resampled once
@@ -69,20 +75,25 @@ def listen(corpus: str, rows: pl.DataFrame, models: ModelMeasures, lake: Lake, w
     if not models.listens:
         return rows.with_columns(pl.lit(None, dtype=_SCHEMA[name]).alias(name) for name in LISTENED)
     check_packages(models)
-    digest = models_digest(models)
+    digest = listening_digest(models, channels)
     memory = _Memory(lake, corpus, digest)
     wanted = rows.unique(_WANTED, keep="first", maintain_order=True)
     missing = wanted.join(memory.known, on=_WANTED, how="anti", nulls_equal=True, maintain_order="left")
-    tasks = missing.group_by(_RECORDING, maintain_order=True).agg("start_s", "end_s")
+    tasks = missing.group_by(_RECORDING, maintain_order=True).agg("start_s", "end_s", "channel")
     with tqdm(total=tasks.height, desc=f"{corpus}: models", unit="file", disable=None) as progress:
         try:
             at_once = min(workers, max(tasks.height, 1))
-            for task, heard in map_surviving(do_listen, _tasks(tasks, models), at_once, _limit_s):
+            for task, heard in map_surviving(do_listen, _tasks(tasks, models, channels), at_once, _limit_s):
                 memory.add(task, heard)
                 progress.update()
         finally:
             memory.flush()
     return memory.finish(rows)
+
+
+def listening_digest(models: ModelMeasures, channels: ChannelPolicy) -> str:
+    """What determines what is heard of a recording: the models, and which of its channels they hear."""
+    return digest_value([models_digest(models), channels])
 
 
 def do_listen(task: ListenTask) -> list[Listened]:
@@ -93,8 +104,8 @@ def do_listen(task: ListenTask) -> list[Listened]:
     try:
         with (
             opened_container(recording.file) as stream,
-            opened_source(stream, recording.place, recording.digest) as file,
-            open_source(file, recording.uri, raw) as source,
+            opened_source(container_of(recording, stream), recording.place, recording.digest) as file,
+            open_source(file, recording.uri, raw, task.channels) as source,
         ):
             for index, found in source.cut(recording.segments):
                 if not isinstance(found, AudioProblem):
@@ -113,10 +124,11 @@ def _at_16k(decoded: Decoded) -> Waveform:
     return resampled_N
 
 
-def _tasks(table: pl.DataFrame, models: ModelMeasures) -> Iterator[ListenTask]:
-    for uri, offset, size, digest, raw_format, suffix, language, starts, ends in table.iter_rows():
-        segments = tuple(Segment(start_s, end_s) for start_s, end_s in zip(starts, ends, strict=True))
-        yield ListenTask(Recording(uri, offset, size, digest, raw_format, segments), suffix, language, models)
+def _tasks(table: pl.DataFrame, models: ModelMeasures, channels: ChannelPolicy) -> Iterator[ListenTask]:
+    for uri, offset, size, digest, raw_format, suffix, language, *bounds in table.iter_rows():
+        segments = tuple(Segment(*one) for one in zip(*bounds, strict=True))
+        recording = Recording(uri, offset, size, digest, raw_format, segments)
+        yield ListenTask(recording, suffix, language, models, channels)
 
 
 def _limit_s(_: ListenTask) -> float:
@@ -134,7 +146,9 @@ class _Memory:
         self._pending: list[dict[str, Any]] = []
         paths = [path for path in [*lake.list_files(self._folder), self._whole] if path.endswith(".parquet")]
         frames = [self._read(path) for path in paths if lake.exists(path)]
-        known = pl.concat([pl.DataFrame(schema=_SCHEMA), *frames]).filter(pl.col("models") == models)
+        # An earlier version's may lack a column; nothing of it is used, since its models are others.
+        found = pl.concat([pl.DataFrame(schema=_SCHEMA), *frames], how="diagonal")
+        known = found.select(list(_SCHEMA)).filter(pl.col("models") == models)
         self.known = known.unique(_WANTED, keep="first", maintain_order=True)
 
     def add(self, task: ListenTask, heard: list[Listened] | WorkerDied) -> None:
@@ -150,6 +164,7 @@ class _Memory:
                     "raw_format": recording.raw_format,
                     "start_s": segment.start_s,
                     "end_s": segment.end_s,
+                    "channel": segment.channel,
                     "language": task.language,
                     **{name: getattr(result, name) for name in LISTENED},
                 }

@@ -6,15 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from assets.audio.listening import LISTENED, listen
+from assets.audio.listening import LISTENED, listen, listening_digest
 from assets.audio.results import join_results, read_results, results_path, with_keys
 from assets.corpora.config import CorpusEntry
 from validation.digests import digest_stream, digest_value
 from validation.errors import UserError
 from validation.lake import Lake
-from validation.listening.config import ModelMeasures
 from validation.listening.error_rates import error_rates
-from validation.listening.listener import models_digest
 from validation.measures import chars_per_second
 from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
@@ -41,16 +39,17 @@ def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutc
         name: table_digest(lake, name, corpus) for name in ("raw_utterances", "audio_22k")
     }
     if models.listens:
-        digests["models"] = models_digest(models)
+        digests["models"] = listening_digest(models, entry.audio.channels)
     inputs = digest_value({"recipe": _RECIPE, **digests, "measures": _results_digest(lake, corpus)})
     outputs = [lake.table_path("audio_quality", corpus)]
-    return run_step(lake, STEP, corpus, inputs, outputs, lambda: _compute(corpus, models, lake, workers))
+    return run_step(lake, STEP, corpus, inputs, outputs, lambda: _compute(entry, lake, workers))
 
 
-def _compute(corpus: str, models: ModelMeasures, lake: Lake, workers: int) -> dict[str, Any]:
+def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
+    corpus, models = entry.name, entry.models
     rows = join_results(with_keys(lake.read_table("raw_utterances", corpus)), read_results(lake, corpus))
     stored = rows.filter(pl.col("reason").is_null())
-    heard = listen(corpus, stored, models, lake, workers)
+    heard = listen(corpus, stored, models, entry.audio.channels, lake, workers)
     rates = map(chars_per_second, heard["text"], heard["duration_s"])
     timed = heard.with_columns(chars_per_second=pl.Series(rates, dtype=pl.Float64))
     rated = _with_error_rates(timed.with_columns(rate_deviation=rate_deviation("chars_per_second")))

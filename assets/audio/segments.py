@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.audio.channels import mix
+from assets.audio.channels import to_mono
 from assets.audio.containers import Container
 from assets.audio.decoder import DecodeError, Decoder
 from assets.audio.flac import flac_shortfall
 from assets.audio.problem import AudioFaultError, AudioProblem, fault, truncated
+from assets.audio.settings import ChannelPolicy
 from assets.audio.source_file import SourceFile
 from validation.measures import Waveform
-from validation.signal.channels import ChannelMeasures, channel_measures
+from validation.signal.channels import ChannelMeasures
 
 LONGEST_S = 3_600.0  # of one utterance
 MOST_SAMPLES = 1 << 28  # of one utterance, over all channels: 1 GiB decoded, what a worker may take
@@ -30,28 +31,33 @@ _SKIPPED_BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Part of a file, in seconds; ``end_s`` ``None`` is the file's end."""
+    """Part of a file, in seconds; ``end_s`` ``None`` is the file's end, ``channel`` one of them, from 1."""
 
     start_s: float = 0.0
     end_s: float | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A mono waveform, shape (N,), full scale 1, and what its file was."""
+    """A mono waveform, shape (N,), full scale 1, and what its file was; ``channels_used`` from 1."""
 
     samples_N: Waveform
     rate_hz: int
     channels: int
     format: str
     channel_measures: ChannelMeasures
+    channels_used: tuple[int, ...]
 
 
 class AudioSource:
     """An opened recording whose container has been found whole; it is read once, forwards."""
 
-    def __init__(self, decoder: Decoder, file: SourceFile, container: Container) -> None:
+    def __init__(
+        self, decoder: Decoder, file: SourceFile, container: Container, policy: ChannelPolicy = "mix"
+    ) -> None:
         self._decoder = decoder
+        self._policy: ChannelPolicy = policy
         self._file = file
         self._container: Container = container
         # What of the samples decoded so far a later segment may share, and where it begins.
@@ -59,6 +65,16 @@ class AudioSource:
         self._kept_from = 0
         self._total = decoder.frames  # samples; where none are stated, known once the end has been reached
         self._broken: AudioProblem | None = None
+
+    @property
+    def rate_hz(self) -> int:
+        """Samples per second."""
+        return self._decoder.rate_hz
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return self._decoder.channels
 
     def cut(self, segments: Sequence[Segment]) -> Iterator[tuple[int, Decoded | AudioProblem]]:
         """Each segment with its index, in the order of their starts, or why there is none.
@@ -79,9 +95,38 @@ class AudioSource:
             samples_NC = self._take(count, segment)
         except DecodeError as error:
             raise self._broken_off(str(error)) from error
+        return self.decoded(samples_NC, segment.channel)
+
+    def decoded(self, samples_NC: NDArray[np.float32], channel: int | None = None) -> Decoded:
+        """What is kept of these samples of all channels.
+
+        Raises:
+            AudioFaultError: from :func:`assets.audio.channels.to_mono`.
+        """
         decoder = self._decoder
-        faults = channel_measures(samples_NC)  # of the mixture, nothing of them can be told any more
-        return Decoded(mix(samples_NC), decoder.rate_hz, decoder.channels, decoder.format, faults)
+        mono = to_mono(samples_NC, decoder.rate_hz, self._policy, channel)
+        return Decoded(
+            mono.samples_N, decoder.rate_hz, decoder.channels, decoder.format, mono.measures, mono.used
+        )
+
+    def blocks(self, seconds: float) -> Iterator[NDArray[np.float32]]:
+        """All of the recording, of any length, so many seconds at a time.
+
+        Raises:
+            AudioFaultError: where it does not decode, or ends before it should, after what comes before that.
+        """
+        count, found = max(round(seconds * self._decoder.rate_hz), 1), 0
+        while True:
+            try:
+                block_NC = self._decoder.read(count)
+            except DecodeError as error:
+                raise self._broken_off(str(error)) from error
+            found += block_NC.shape[0]
+            if block_NC.shape[0]:
+                yield block_NC
+            if block_NC.shape[0] < count:
+                self._check_end(found)
+                return
 
     def _frames_of(self, segment: Segment) -> tuple[int, int | None]:
         """First sample and count; the count is ``None`` up to an end that is not known yet."""
@@ -138,16 +183,20 @@ class AudioSource:
 
     def _refuse_early_end(self, segment: Segment) -> None:
         """The recording ended before the segment did: whether that is in order."""
-        stated = self._decoder.frames
         found = self._kept_from + self._kept_NC.shape[0]
+        self._check_end(found)
+        is_known = self._decoder.frames is not None
+        if found <= self._kept_from or (not is_known and self._is_beyond(segment.end_s, found)):
+            raise self._outside(segment, found)
+
+    def _check_end(self, found: int) -> None:
+        stated = self._decoder.frames
         slack = _MP3_SLACK if "MPEG" in self._decoder.format else 0
         if stated is not None and found < stated - slack:
             raise self._broken_off(f"decodes to {found} of the {stated} samples that it promises")
         self._reach_end(found)
         if not found:
             raise fault("no_frames", "holds no samples", 0.0, 1.0)
-        if found <= self._kept_from or (stated is None and self._is_beyond(segment.end_s, found)):
-            raise self._outside(segment, found)
 
     def _reach_end(self, total: int) -> None:
         """Compare the number of samples, now that it is known, with what the header says."""

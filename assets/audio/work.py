@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import IO
 
 from assets.audio.columns import ColumnFile, is_columnar, split_value
 from assets.audio.decode import open_source
+from assets.audio.loudness import Gain
 from assets.audio.members import split_member
 from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.audio.raw_format import RawFormat
 from assets.audio.segments import Decoded, Segment
+from assets.audio.settings import AudioSettings
 from assets.audio.source_file import Place, opened_container, opened_source
-from assets.audio.write import Stored, to_stored_form, write_wav
+from assets.audio.write import Stored, render, write_view, write_wav
 from validation.lake_files import LakeFiles
 from validation.measures import Measures, measure
 
@@ -57,6 +59,7 @@ class SourceTask:
     lake: str
     corpus: str
     recordings: tuple[Recording, ...]
+    settings: AudioSettings = field(default_factory=AudioSettings)
 
     @property
     def size(self) -> int:
@@ -69,8 +72,11 @@ class StoredAudio:
     """One segment as it was stored, what it was before, and its measures."""
 
     stored: Stored
+    view: Stored | None
+    gain: Gain
     source_rate_hz: int
     source_channels: int
+    channels_used: tuple[int, ...]
     source_format: str
     measures: Measures
 
@@ -79,12 +85,17 @@ SegmentResult = StoredAudio | AudioProblem
 Container = IO[bytes] | ColumnFile
 
 
+def container_of(recording: Recording, stream: IO[bytes]) -> Container:
+    """The open file of a recording, as what it is."""
+    return ColumnFile(stream) if recording.place.column is not None else stream
+
+
 def do_source(task: SourceTask) -> list[list[SegmentResult]]:
     """For each recording, results in the order of its segments; a fault of it is the result of each."""
     results: list[list[SegmentResult]] = []
     try:
         with opened_container(task.recordings[0].file) as stream:
-            container = ColumnFile(stream) if task.recordings[0].place.column is not None else stream
+            container = container_of(task.recordings[0], stream)
             for recording in task.recordings:
                 results.append(_do_recording(task, recording, container))
     except AudioFaultError as error:
@@ -100,20 +111,30 @@ def _do_recording(task: SourceTask, recording: Recording, container: Container) 
     try:
         with (
             opened_source(container, recording.place, recording.digest) as file,
-            open_source(file, recording.uri, raw) as source,
+            open_source(file, recording.uri, raw, task.settings.channels) as source,
         ):
             for index, found in source.cut(recording.segments):
-                results[index] = found if isinstance(found, AudioProblem) else _store(task, found)
+                results[index] = found if isinstance(found, AudioProblem) else store(task, found)
     except AudioFaultError as error:
         return [error.problem] * len(recording.segments)
     return [results[index] for index in range(len(recording.segments))]
 
 
-def _store(task: SourceTask, decoded: Decoded) -> StoredAudio:
+def store(task: SourceTask, decoded: Decoded) -> StoredAudio:
+    """Measure a waveform, and write it to the lake in each form that is wanted."""
     measures = measure(decoded.samples_N, decoded.rate_hz, decoded.channel_measures)
-    pcm_N = to_stored_form(decoded.samples_N, decoded.rate_hz)
-    stored = write_wav(_lake(task.lake), task.corpus, pcm_N)
-    return StoredAudio(stored, decoded.rate_hz, decoded.channels, decoded.format, measures)
+    made = render(decoded.samples_N, decoded.rate_hz, task.settings, measures)
+    files = _lake(task.lake)
+    return StoredAudio(
+        write_wav(files, task.corpus, made.stored_N),
+        None if made.view_N is None else write_view(files, task.corpus, made.view_N),
+        made.gain,
+        decoded.rate_hz,
+        decoded.channels,
+        decoded.channels_used,
+        decoded.format,
+        measures,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,6 @@
-"""The stored form of audio (DESIGN §6): mono, 22,050 Hz, 16-bit WAV, named by its own content.
+"""The stored forms of audio (DESIGN §6): mono 16-bit WAV at 22,050 Hz and, where asked for, at 16 kHz too.
+
+Both are made from the source, in one pass and with one gain; each file is named by its own content.
 
 Shapes: N samples.
 """
@@ -6,17 +8,27 @@ Shapes: N samples.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from assets.audio.loudness import RECORDED, Gain, gain_of, true_peak_dbfs
+from assets.audio.settings import AudioSettings
 from validation.digests import digest_bytes
 from validation.lake_files import LakeFiles
-from validation.measures import Waveform, without_nonfinite
-from validation.stored_audio import STORED_RATE_HZ, WAV_HEADER_BYTES
+from validation.measures import Measures, Waveform, without_nonfinite
+from validation.signal.waveform import decibels
+from validation.stored_audio import (
+    AUDIO_FOLDER,
+    STORED_RATE_HZ,
+    VIEW_FOLDER,
+    VIEW_RATE_HZ,
+    WAV_HEADER_BYTES,
+)
 
 _FULL_SCALE = 32_768.0
 
@@ -30,34 +42,80 @@ class Stored:
     frames: int
 
 
-def to_stored_form(samples_N: Waveform, rate_hz: int) -> NDArray[np.int16]:
-    """Resample to 22,050 Hz (soxr, HQ) and convert to 16 bit, never clipping.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The samples to store, and the gain that they have over the source.
+
+    Attributes:
+        stored_N: At 22,050 Hz.
+        view_N: At 16 kHz; ``None`` where none is wanted.
+    """
+
+    stored_N: NDArray[np.int16]
+    view_N: NDArray[np.int16] | None
+    gain: Gain
+
+
+def render(samples_N: Waveform, rate_hz: int, settings: AudioSettings, measures: Measures) -> Rendered:
+    """Resample to each rate (soxr, HQ) and convert to 16 bit, never clipping.
 
     A band-limited interpolation of a waveform near full scale overshoots it, and float sources may lie above it to
     begin with. Both are scaled down as a whole, by just what the largest sample needs: a gain is inaudible, a
-    clipped peak is not. Everything else keeps its level, and a 16-bit source at 22,050 Hz its very samples.
-    NaN and infinite samples become 0; they are counted among the measures and rejected there.
+    clipped peak is not. Everything else keeps its level, unless a loudness is set, and a 16-bit source at 22,050 Hz
+    its very samples. NaN and infinite samples become 0; they are counted among the measures and rejected there.
     """
-    stored_N, _ = without_nonfinite(samples_N)
-    if rate_hz != STORED_RATE_HZ:
-        stored_N = soxr.resample(stored_N, rate_hz, STORED_RATE_HZ, quality="HQ")
-    if not stored_N.size:
-        stored_N = np.zeros(1, dtype=np.float32)
-    scaled_N = stored_N * np.float32(_FULL_SCALE)
-    overshoot = max(float(scaled_N.max()) / (_FULL_SCALE - 1), -float(scaled_N.min()) / _FULL_SCALE)
+    finite_N, _ = without_nonfinite(samples_N)
+    rates_hz = (STORED_RATE_HZ, VIEW_RATE_HZ) if settings.view_16k else (STORED_RATE_HZ,)
+    forms = [_at_rate(finite_N, rate_hz, wanted_hz) for wanted_hz in rates_hz]
+    gain = RECORDED
+    if settings.loudness is not None:
+        gain = gain_of(measures, settings.loudness, partial(_highest_dbfs, finite_N, rate_hz, forms))
+    scale = _FULL_SCALE * 10 ** (gain.gain_db / 20)
+    overshoot = max(_overshoot(form_N, scale) for form_N in forms)
     if overshoot > 1.0:
-        scaled_N /= np.float32(overshoot)
-    rounded_N: NDArray[np.int16] = np.clip(np.rint(scaled_N), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-    return rounded_N
+        scale /= overshoot
+        gain = replace(gain, gain_db=gain.gain_db - 20 * float(np.log10(overshoot)), gain_limit="full_scale")
+    pcm = [_quantised(form_N, scale) for form_N in forms]
+    return Rendered(pcm[0], pcm[1] if settings.view_16k else None, gain)
 
 
-def write_wav(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
+def _at_rate(samples_N: Waveform, rate_hz: int, wanted_hz: int) -> Waveform:
+    form_N = samples_N
+    if rate_hz != wanted_hz:
+        form_N = soxr.resample(samples_N, rate_hz, wanted_hz, quality="HQ")
+    return form_N if form_N.size else np.zeros(1, dtype=np.float32)
+
+
+def _highest_dbfs(samples_N: Waveform, rate_hz: int, forms: list[Waveform]) -> float:
+    """The peak of the source, between its samples too, and of what is stored: a narrower band may stand higher."""
+    highest = max(max(float(form_N.max()), -float(form_N.min())) for form_N in forms)
+    return max(true_peak_dbfs(samples_N, rate_hz), decibels(highest**2))
+
+
+def _overshoot(form_N: Waveform, scale: float) -> float:
+    return max(scale * float(form_N.max()) / (_FULL_SCALE - 1), -scale * float(form_N.min()) / _FULL_SCALE)
+
+
+def _quantised(form_N: Waveform, scale: float) -> NDArray[np.int16]:
+    scaled_N = form_N * np.float32(scale)
+    np.rint(scaled_N, out=scaled_N)
+    np.clip(scaled_N, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled_N)
+    return scaled_N.astype(np.int16)
+
+
+def write_wav(
+    lake: LakeFiles,
+    corpus: str,
+    pcm_N: NDArray[np.int16],
+    folder: str = AUDIO_FOLDER,
+    rate_hz: int = STORED_RATE_HZ,
+) -> Stored:
     """Write the samples under the name that their digest gives them; one that is there, whole, stays."""
     digest = digest_bytes(pcm_N.astype("<i2", copy=False).tobytes())
-    stored = Stored(audio_path(corpus, digest), digest, int(pcm_N.size))
+    stored = Stored(f"{folder}/{corpus}/{digest[:2]}/{digest}.wav", digest, int(pcm_N.size))
     if lake.size(stored.path) != WAV_HEADER_BYTES + 2 * stored.frames:
         buffer = io.BytesIO()
-        sf.write(buffer, pcm_N, STORED_RATE_HZ, format="WAV", subtype="PCM_16")
+        sf.write(buffer, pcm_N, rate_hz, format="WAV", subtype="PCM_16")
         # Synced by the batch, before the batch's results are written (AudioResults.flush): a sync per file would
         # cost more than all of its work.
         with lake.atomic_write(stored.path, durable=False) as stream:
@@ -65,6 +123,6 @@ def write_wav(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
     return stored
 
 
-def audio_path(corpus: str, digest: str) -> str:
-    """Path, relative to the lake's root, of the audio with this digest."""
-    return f"audio_22k/{corpus}/{digest[:2]}/{digest}.wav"
+def write_view(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:
+    """The same for the view at 16 kHz."""
+    return write_wav(lake, corpus, pcm_N, VIEW_FOLDER, VIEW_RATE_HZ)

@@ -11,7 +11,7 @@ from validation.errors import UserError
 from validation.lake import Lake
 from validation.schemas import empty_frame
 
-_AUDIO = ("utterance_id", "audio_path", "audio_digest")
+_AUDIO = ("utterance_id", "audio_path", "audio_digest", "view_path", "view_digest")
 
 
 def candidates(lake: Lake, corpus: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from assets.audio.raw_format import RawFormat
+from assets.audio.settings import AudioSettings, Segmentation
 from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
@@ -46,6 +47,8 @@ class CorpusEntry(Strict):
         split: Rules in order; an utterance that one matches is held out (``test``).
         thresholds: Limits that differ from ``validation/thresholds.yaml`` for this corpus.
         models: Models that measure this corpus; all are off unless named.
+        audio: How its recordings are stored: rates, loudness, channels.
+        segmentation: How recordings without a text are cut at pauses; ``None``: not at all.
         topic: Of rows that do not state their own; likewise ``consent``.
         drift: What it may change by from one state to the next.
         budget: How much of it may be lost before its run fails.
@@ -63,6 +66,8 @@ class CorpusEntry(Strict):
     split: tuple[SplitRule, ...] = ()
     thresholds: dict[str, Any] = Field(default_factory=dict)
     models: ModelMeasures = ModelMeasures()
+    audio: AudioSettings = AudioSettings()
+    segmentation: Segmentation | None = None
     drift: DriftLimits = DriftLimits()
     budget: Budget = Budget()
     topic: str | None = Field(default=None, min_length=1)
@@ -119,6 +124,21 @@ class CorpusEntry(Strict):
                 f"tasks: the rows of reader {self.reader} say themselves what they are for; leave it out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _only_speech_without_text_is_cut(self) -> CorpusEntry:
+        wanted = "segmentation" if self.segmentation is not None else "audio.channels: split"
+        if self.makes_pieces and not self.options.is_cut():
+            raise ValueError(
+                f"{wanted}: a text belongs to its whole recording, and nobody can say to which part of it; allowed "
+                "with reader untranscribed and purpose: tokenizer"
+            )
+        return self
+
+    @property
+    def makes_pieces(self) -> bool:
+        """Whether a recording may become several rows."""
+        return self.segmentation is not None or self.audio.channels == "split"
 
     @model_validator(mode="after")
     def _known_fields(self) -> CorpusEntry:

@@ -26,6 +26,10 @@ class ReaderOptions(Strict):
         """Whether the rows say themselves what they are for, so that the entry must not."""
         return False
 
+    def is_cut(self) -> bool:
+        """Whether its rows are whole recordings without a text, which may be cut into pieces."""
+        return False
+
     def field_names(self) -> frozenset[str]:
         """Fields that split rules may use, besides those that every reader gives."""
         return frozenset()

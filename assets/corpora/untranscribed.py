@@ -37,6 +37,10 @@ class UntranscribedOptions(PathPatternOptions):
         """Those of the purpose ``tokenizer``."""
         return self.purpose == "tokenizer"
 
+    def is_cut(self) -> bool:
+        """Those of the purpose ``tokenizer``: speech that waits for its text ends before its sound is looked at."""
+        return self.purpose == "tokenizer"
+
     def field_names(self) -> frozenset[str]:
         """The groups of the pattern, and ``purpose``."""
         return super().field_names() | {"purpose"}

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
@@ -92,6 +93,11 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
+def rows_of(folder: Path) -> int:
+    """How many rows the Parquet files of a folder have."""
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("*.parquet"))
+
+
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
@@ -108,5 +114,6 @@ def make() -> SimpleNamespace:
         jsonl=jsonl_corpus,
         run_all=run_all,
         files_of=files_of,
+        rows_of=rows_of,
         shared=shared_data,
     )

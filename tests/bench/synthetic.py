@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from assets.audio import results
+from assets.audio.settings import AudioSettings
 from assets.corpora.config import CorpusEntry
 from validation.fingerprint import FINGERPRINT_RECIPE
 from validation.lake import Lake
@@ -110,6 +111,7 @@ def make_raw(lake: Lake, rows: int) -> None:
             "language": "'en'",
             "text": "'the words of utterance number ' || translate(i::VARCHAR, '0123456789', 'abcdefghij') || ' here'",
             "audio_uri": "'/corpus/audio/' || lpad(i::VARCHAR, 10, '0') || '.wav'",
+            "channel": "NULL",
             "audio_bytes": f"{WAV_HEADER_BYTES + 2 * _SAMPLES}",
             "source_digest": "sha256(i::VARCHAR)",
             "licence": "'CC0-1.0'",
@@ -131,6 +133,9 @@ def make_results(lake: Lake, stored_files: bool) -> None:
         {
             **_MEASURES,
             "recipe": f"{results.AUDIO_RECIPE}",
+            "settings": f"'{AudioSettings().digest}'",
+            "channel": "NULL",
+            "view_frames": "NULL",
             "source_digest": "source_digest",
             "suffix": "'.wav'",
             "start_s": "0",
@@ -173,6 +178,7 @@ def make_audio(lake: Lake) -> None:
             "audio_digest": "digest",
             "frames": "frames",
             "duration_s": f"{SECONDS}",
+            "view_frames": "NULL",
             "source_rate_hz": "16000",
             "source_channels": "1",
             "source_format": "'WAV/PCM_16'",

@@ -20,16 +20,21 @@ class ChannelMeasures:
     """Faults between channels.
 
     Attributes:
-        dead_channels: How many are 60 dB or more below the loudest one; none where all are silent.
+        dead: Those that are 60 dB or more below the loudest one, from 0; none where all are silent.
         channel_correlation: The lowest correlation of a living channel with the loudest one, -1 to 1. -1 is
             anti-phase: their mean is silence.
     """
 
-    dead_channels: int
+    dead: tuple[int, ...]
     channel_correlation: float
 
+    @property
+    def dead_channels(self) -> int:
+        """How many are dead."""
+        return len(self.dead)
 
-MONO = ChannelMeasures(dead_channels=0, channel_correlation=1.0)
+
+MONO = ChannelMeasures(dead=(), channel_correlation=1.0)
 
 
 def channel_measures(samples_NC: NDArray[np.float32]) -> ChannelMeasures:
@@ -48,4 +53,5 @@ def channel_measures(samples_NC: NDArray[np.float32]) -> ChannelMeasures:
     dead_C = power_C <= power_C[loudest] * 10 ** (-_DEAD_BELOW_DB / 10)
     norms_C = np.sqrt(power_C[loudest] * power_C[~dead_C]) * samples_NC.shape[0]
     correlation_C = products_CC[loudest][~dead_C] / norms_C
-    return ChannelMeasures(int(dead_C.sum()), float(np.clip(correlation_C.min(), -1.0, 1.0)))
+    dead = tuple(int(channel) for channel in np.flatnonzero(dead_C))
+    return ChannelMeasures(dead, float(np.clip(correlation_C.min(), -1.0, 1.0)))

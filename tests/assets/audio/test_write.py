@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from assets.audio.write import to_stored_form, write_wav
+from assets.audio.settings import AudioSettings
+from assets.audio.write import render, write_wav
 from validation.digests import digest_bytes
+from validation.measures import measure
 
 RATE = 22_050
+
+
+def to_stored_form(samples, rate):
+    return render(samples, rate, AudioSettings(), measure(samples, rate)).stored_N
 
 
 def test_sixteen_bit_audio_at_the_stored_rate_keeps_its_very_samples():
