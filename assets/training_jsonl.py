@@ -12,7 +12,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        deps=["accepted_utterances", "leakage"],
+        deps=["accepted_utterances", "corpus_report", "leakage"],
         backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"json", "parquet"},

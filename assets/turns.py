@@ -16,6 +16,21 @@ _TURN_FILE = ".turn"
 
 
 @contextmanager
+def free_turn(home: Path, holder: str) -> Iterator[bool]:
+    """Whether no run works in ``home``; then none begins until the block ends."""
+    with (home / _TURN_FILE).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(holder)
+        file.flush()
+        yield True
+
+
+@contextmanager
 def turn(home: Path, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other run works in ``home``, and keep the others waiting until the block ends.
 

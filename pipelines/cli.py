@@ -134,6 +134,33 @@ def status(
 
 
 @app.command()
+def report(
+    corpus: Annotated[
+        list[str] | None, typer.Option("--corpus", help="Only this corpus; may be given again.")
+    ] = None,
+    accept_drift: Annotated[
+        list[str] | None,
+        typer.Option("--accept-drift", help="Take this corpus' last state for good, although it drifted."),
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Print where the corpora's pages lie; make those again whose tables changed."""
+    from assets.workspace import Workspace
+    from pipelines import reports
+
+    place = (home or default_home()).resolve()
+    settings = require_settings(place)
+    workspace = Workspace(home=str(place), corpora_file=settings.corpora, profile_name=settings.profile)
+    for name in accept_drift or []:
+        _console.print(escape(reports.accept_drift(workspace, name)), soft_wrap=True)
+    for line in reports.write_reports(workspace, corpus or workspace.corpus_names):
+        style = "yellow" if line.has_drifted or line.place is None else "default"
+        words = f"{line.corpus}: {line.words}\n  {line.place or 'no page'}"
+        _console.print(escape(words), style=style, soft_wrap=True)
+    _console.print(escape(f"all corpora:\n  {reports.index_place(workspace)}"), soft_wrap=True)
+
+
+@app.command()
 def up(
     home: HomeOption = None,
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,

@@ -11,6 +11,7 @@ import assets.audio_22k
 import assets.audio_quality
 import assets.audio_tokens
 import assets.base_model
+import assets.corpus_report
 import assets.evaluation_report
 import assets.latency_benchmark
 import assets.leakage
@@ -37,6 +38,7 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
         assets.audio_22k.build(partitions),
         assets.audio_quality.build(partitions),
         assets.accepted_utterances.build(partitions),
+        assets.corpus_report.build(partitions),
         *assets.leakage.build(partitions),
         assets.training_jsonl.build(partitions),
         assets.speech_tokenizer.build(),

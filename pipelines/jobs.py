@@ -16,6 +16,7 @@ PREPARE = AssetSelection.assets(
     "audio_22k",
     "audio_quality",
     "accepted_utterances",
+    "corpus_report",
     "audio_fingerprints",
     "duplicates",
     "leakage",

@@ -13,7 +13,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import soundfile as sf
 import soxr
@@ -37,11 +36,13 @@ from validation.stored_audio import STORED_RATE_HZ, WAV_HEADER_BYTES
 LONGEST_S = 15.0
 # Above it a source is not opened for a player: it is read whole before it is trusted.
 MOST_SOURCE_BYTES = 256 << 20
-_SOURCE_LIMIT_S = 60.0  # one recording may take a worker so long
+_SOURCE_LIMIT_S = 300.0  # one recording may take a worker so long
 _COMPRESSION = 0.75  # of libsndfile's scale: about 48 kbit/s at 22.05 kHz
 _COLUMNS, _ROWS = 320, 72
 _WINDOW_S = 0.025
 _RANGE_DB = 70.0
+# From silent to loud, told apart by the colour-blind too; the colours between are interpolated.
+_COLOURS = "000004 1d1147 51127c 832681 b73779 e75263 fc8961 fec488 fcfdbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +216,17 @@ def _spectrum_png(samples_N: Waveform) -> bytes:
     shades_TF = np.clip((level_TF - level_TF.max()) / _RANGE_DB + 1.0, 0.0, 1.0)
     pixels_FT = np.round(255 * shades_TF.T[::-1]).astype(np.uint8)
     image = Image.fromarray(pixels_FT, mode="P")
-    colours = matplotlib.colormaps["magma"](np.linspace(0.0, 1.0, 256))[:, :3]
-    image.putpalette(np.round(255 * colours).astype(np.uint8).tobytes())
+    image.putpalette(_palette())
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _palette() -> bytes:
+    anchors = np.array([list(bytes.fromhex(colour)) for colour in _COLOURS.split()], dtype=np.float64)
+    places = np.linspace(0.0, len(anchors) - 1, 256)
+    channels = [np.interp(places, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
+    return np.round(np.stack(channels, axis=1)).astype(np.uint8).tobytes()
 
 
 def _encoded(data: bytes) -> str:

@@ -222,6 +222,7 @@ def _quantile_lines(scale: Scale, decoded: Distribution, accepted: Distribution)
 
 def _card(one: Heard, limits: Thresholds) -> Card:
     row, sound = one.row, one.sound
+    voice = "not named" if row["speaker"] in NAMELESS else row["speaker"]
     return Card(
         rank=one.rank,
         name=str(row["utterance_id"]),
@@ -231,7 +232,7 @@ def _card(one: Heard, limits: Thresholds) -> Card:
         verdict=_verdict(one, limits),
         text=row["text"].strip(),
         detail="" if row["reason"] == "accepted" else str(row["detail"]),
-        place=f"voice {'not named' if row['speaker'] in NAMELESS else row['speaker']}, {row['language']}, {row['split']}; {row['source']}",
+        place=f"voice {voice}, {row['language']}, {row['split']}; {row['source']}",
         measures=tuple(
             (scale.label, f"{scale.text(value)} {scale.unit if scale.is_main else ''}".rstrip())
             for scale in SCALES

@@ -18,6 +18,11 @@ _DESCRIPTIONS = {
     "constraints.txt": "the exact version of every package, the one place where they are pinned",
     "pyproject.toml": "the package, its extras, and the settings of ruff, mypy, pytest and import-linter",
     "README.md": "this page",
+    "assets/report/templates/charts.html": "histograms, trends, tables of counts and cards of recordings, as macros",
+    "assets/report/templates/corpus.html": "the page of one corpus",
+    "assets/report/templates/index.html": "the page of all corpora",
+    "assets/report/templates/page.html": "the frame of both: nothing on it runs or is fetched",
+    "assets/report/templates/style.css": "how they look, on white and on dark, wide and narrow",
 }
 _MOST_CHARACTERS = 110
 _COMMENT = re.compile(r"(?:^#(?!!).*\n)+", re.MULTILINE)
