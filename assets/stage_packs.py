@@ -10,9 +10,10 @@ from assets.programs import Pipes, command_of, launch, read_metadata
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import PackJob
+from training_jobs.mixture import Mixture
 from training_jobs.spec import STAGES, Stage, StageSpec
 
-RECIPE = 2
+RECIPE = 3
 
 
 def pack_pointer(stage: Stage) -> str:
@@ -22,10 +23,12 @@ def pack_pointer(stage: Stage) -> str:
 
 def pack_inputs(workspace: Workspace, spec: StageSpec, tokenizer_digest: str, base_model: Output) -> str:
     """Digest of what the stage's pack is made from: data, tokenizers, mixture, ratio, length, seed."""
-    mixture = [item.model_dump() for item in workspace.mixture(spec)]
+    items = workspace.mixture(spec)
+    mixture = [item.model_dump(mode="json") for item in items]
+    fields = Mixture(items, workspace.corpus_names).used
     return inputs_digest(
         RECIPE,
-        rows=rows_digest(workspace.lake, workspace.corpus_names, "train"),
+        rows=rows_digest(workspace.lake, workspace.corpus_names, "train", fields),
         tokenizer=tokenizer_digest,
         base_model=base_model.inputs,
         mixture=mixture,

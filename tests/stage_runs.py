@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors.torch import load_file
 
 from training_jobs import base_model
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
 from training_jobs.packing import Sample, fill_row, pack_best_fit
-from training_jobs.plan import ARRAYS, write_plan
+from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
 from training_jobs.profile import BaseModelSettings, TinyBackbone
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
@@ -64,14 +65,19 @@ def make_packs(directory: Path) -> Path:
     ):
         np.save(directory / f"{name}.npy", np.stack(arrays))
     plan = {
-        "rows": [[samples[index].name for index in row] for row in rows],
-        "row_tokens": [row.tokens for row in packed],
         "tokens": sum(row.tokens for row in packed),
         "data_digest": "d",
         "seed": 0,
         "sequence_length": LENGTH,
     }
     write_plan(directory, plan)
+    np.save(directory / ROW_TOKENS_FILE, np.array([row.tokens for row in packed], dtype=np.int32))
+    named = [
+        {"row": number, "corpus": "c", "row_id": samples[index].name.removeprefix("c/")}
+        for number, row in enumerate(rows)
+        for index in row
+    ]
+    pl.DataFrame(named, schema=SAMPLES_SCHEMA).write_parquet(directory / SAMPLES_FILE)
     return directory
 
 

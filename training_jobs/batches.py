@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training_jobs.plan import ARRAYS, read_plan
+from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, names_of_rows, read_plan
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class PackedRows:
         self, packs_dir: Path, seed: int, world_size: int, micro_batch: int, accumulation: int
     ) -> None:
         self.plan = read_plan(packs_dir)
+        self._packs_dir = packs_dir
+        self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
         self.count = len(self._arrays[0])
         self._seed = seed
@@ -65,12 +67,13 @@ class PackedRows:
         input_ids_BT, labels_BT, position_ids_BT = (
             torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays
         )
-        tokens = sum(int(self.plan["row_tokens"][row]) for row in rows)
+        tokens = sum(int(self._row_tokens[row]) for row in rows)
         return Batch(rows, input_ids_BT, labels_BT, position_ids_BT, tokens)
 
     def sample_names(self, rows: tuple[int, ...]) -> list[str]:
         """Names (``corpus/row_id``) of the samples in the rows."""
-        return [name for row in rows for name in self.plan["rows"][row]]
+        names = names_of_rows(self._packs_dir, sorted(set(rows)))
+        return [name for row in rows for name in names[row]]
 
 
 @lru_cache(maxsize=2)

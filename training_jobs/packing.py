@@ -1,13 +1,18 @@
 """Which samples share a row, and the arrays of a row: pure functions, the same for the same seed.
 
+Of a sample no object is held: a mixture may have many millions.
+
 Shapes: T tokens of a row (``sequence_length``), R rows.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Hashable, Sequence
+import heapq
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +37,33 @@ class Sample:
         return len(self.input_ids)
 
 
-def draw(count: int, ratio: float, rng: np.random.Generator) -> list[int]:
-    """Indices of a source's samples at ``ratio``, once for a whole stage: 2.5 is all of them twice and a random half.
+@dataclass(frozen=True)
+class Packed:
+    """Which samples each row holds, in their order there.
 
-    The part drawn at random is rounded to whole samples; of a source that is not empty at least one is taken.
+    Attributes:
+        members: Indices of samples, row after row.
+        starts: Where each row begins in them, and behind the last one their number.
     """
-    whole, part = divmod(ratio, 1)
-    indices = list(range(count)) * int(whole)
-    drawn = round(count * part)
-    if count and not indices:
-        drawn = max(1, drawn)
-    return indices + sorted(rng.choice(count, size=drawn, replace=False).tolist())
+
+    members: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start, end in pairwise(self.starts.tolist()):
+            yield self.members[start:end].tolist()
 
 
 def pack_best_fit(
-    lengths: Sequence[int], sources: Sequence[Hashable], capacity: int, rng: np.random.Generator
-) -> list[list[int]]:
-    """Indices of the samples of each row, by best fit: a sample goes to the fullest row that still holds it.
+    lengths: Sequence[int] | NDArray[np.integer[Any]],
+    sources: Sequence[Hashable] | NDArray[np.integer[Any]],
+    capacity: int,
+    rng: np.random.Generator,
+) -> Packed:
+    """Which samples share a row, by best fit: a sample goes to the fullest row that still holds it.
 
     Long samples go first and in decreasing order, as in best-fit-decreasing. The short ones, which fill any gap
     well enough, come in random order with the sources dealt out evenly, so that a row is a small copy of the
@@ -63,41 +78,72 @@ def pack_best_fit(
     Raises:
         UserError: if a sample is longer than ``capacity``.
     """
-    if lengths and max(lengths) > capacity:
-        raise UserError(f"a sample of {max(lengths)} tokens does not fit in a row of {capacity}")
+    sizes = np.asarray(lengths, dtype=np.int64)
+    if sizes.size and sizes.max() > capacity:
+        raise UserError(f"a sample of {sizes.max()} tokens does not fit in a row of {capacity}")
     order = _dealt_evenly(sources, rng)
-    is_long = [lengths[index] > capacity * _LONG_SHARE for index in order]
-    long = [index for index, flag in zip(order, is_long, strict=True) if flag]
-    short = [index for index, flag in zip(order, is_long, strict=True) if not flag]
-    rows: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (tokens left, row), ascending
-    for index in sorted(long, key=lambda index: -lengths[index]) + short:
-        length = lengths[index]
-        place = bisect.bisect_left(free, (length, -1))
-        if place == len(free):
-            rows.append([index])
-            left, row = capacity - length, len(rows) - 1
-        else:
-            left, row = free.pop(place)
-            rows[row].append(index)
-            left -= length
-        bisect.insort(free, (left, row))
-    for members in rows:
+    is_long = sizes[order] > capacity * _LONG_SHARE
+    long, short = order[is_long], order[~is_long]
+    placed = np.concatenate([long[np.argsort(-sizes[long], kind="stable")], short])
+    row_of = _best_fit(sizes[placed], capacity)
+    by_row = np.argsort(row_of, kind="stable")
+    members = placed[by_row]
+    ends = np.cumsum(np.bincount(row_of)) if len(placed) else []
+    starts = np.concatenate([[0], ends]).astype(np.int64)
+    for start, end in pairwise(starts.tolist()):
         # Long samples would otherwise always stand first, at the positions seen most.
-        rng.shuffle(members)
-    return rows
+        row = members[start:end].tolist()
+        rng.shuffle(row)
+        members[start:end] = row
+    return Packed(members, starts)
 
 
-def _dealt_evenly(sources: Sequence[Hashable], rng: np.random.Generator) -> list[int]:
+def _best_fit(sizes: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
+    """The row of each sample, in their order; of rows that are equally full it is the one that was opened first."""
+    row_of = np.empty(len(sizes), dtype=np.int64)
+    rooms: list[int] = []  # tokens that some row has left, ascending
+    rows_with: dict[int, list[int]] = {}  # by the tokens that they have left: a heap of rows
+    opened = 0
+    for index, size in enumerate(sizes):
+        length = int(size)
+        place = bisect.bisect_left(rooms, length)
+        if place == len(rooms):
+            row, left = opened, capacity - length
+            opened += 1
+        else:
+            room = rooms[place]
+            row, left = heapq.heappop(rows_with[room]), room - length
+            if not rows_with[room]:
+                del rows_with[room], rooms[place]
+        row_of[index] = row
+        if left not in rows_with:
+            rows_with[left] = []
+            bisect.insort(rooms, left)
+        heapq.heappush(rows_with[left], row)
+    return row_of
+
+
+def _dealt_evenly(
+    sources: Sequence[Hashable] | NDArray[np.integer[Any]], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """All indices in random order, each source's spread evenly over it."""
-    by_source: dict[Hashable, list[int]] = {}
-    for index, source in enumerate(sources):
-        by_source.setdefault(source, []).append(index)
-    places: list[tuple[float, int]] = []
-    for indices in by_source.values():
-        offsets = (np.arange(len(indices)) + rng.random(len(indices))) / len(indices)
-        places += zip(offsets.tolist(), rng.permutation(indices).tolist(), strict=True)
-    return [index for _, index in sorted(places)]
+    if isinstance(sources, np.ndarray):
+        _, first, of_source = np.unique(sources, return_index=True, return_inverse=True)
+        by_appearance = np.argsort(first)
+    else:
+        number = {source: index for index, source in enumerate(dict.fromkeys(sources))}
+        of_source = np.array([number[source] for source in sources], dtype=np.int64)
+        by_appearance = np.arange(len(number))
+    places = np.empty(len(of_source))
+    dealt = np.empty(len(of_source), dtype=np.int64)
+    end = 0
+    for source in by_appearance:
+        indices = np.flatnonzero(of_source == source)
+        start, end = end, end + len(indices)
+        places[start:end] = (np.arange(len(indices)) + rng.random(len(indices))) / len(indices)
+        dealt[start:end] = rng.permutation(indices)
+    order: NDArray[np.int64] = dealt[np.lexsort((dealt, places))]
+    return order
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,31 @@
-"""The files of a finished pack: three arrays and the plan that says what is in them."""
+"""The files of a finished pack: arrays, the samples of each row by name, and the plan that says what it is."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from validation.atomic import write_text
 
 PLAN_FILE = "plan.json"
 ARRAYS = ("input_ids", "labels", "position_ids")  # ``<name>.npy``, int32, rows x sequence length
+ROW_TOKENS_FILE = "row_tokens.npy"  # int32: tokens of each row, the rest is padding
+# One line per sample, in the order of rows and of samples in a row: which training row it is, and whose.
+SAMPLES_FILE = "samples.parquet"
+SAMPLES_SCHEMA: dict[str, Any] = {
+    "row": pl.Int64,
+    "corpus": pl.String,
+    "row_id": pl.String,
+    "tokens": pl.Int32,
+    "utterance_ids": pl.List(pl.String),
+    "audio_digests": pl.List(pl.String),
+    "speakers": pl.List(pl.String),
+    "licences": pl.List(pl.String),
+}
 
 
 def read_plan(packs_dir: Path) -> dict[str, Any]:
@@ -22,3 +38,12 @@ def read_plan(packs_dir: Path) -> dict[str, Any]:
 def write_plan(packs_dir: Path, plan: dict[str, Any]) -> None:
     """Write the plan, atomically."""
     write_text(packs_dir / PLAN_FILE, json.dumps(plan, sort_keys=True, ensure_ascii=False))
+
+
+def names_of_rows(packs_dir: Path, rows: Sequence[int]) -> dict[int, list[str]]:
+    """Names (``corpus/row_id``) of the samples of these packed rows."""
+    samples = pl.scan_parquet(packs_dir / SAMPLES_FILE).filter(pl.col("row").is_in(list(rows)))
+    names: dict[int, list[str]] = {row: [] for row in rows}
+    for row, corpus, row_id in samples.select("row", "corpus", "row_id").collect().iter_rows():
+        names[row].append(f"{corpus}/{row_id}")
+    return names

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from training_jobs.mixture_rules import Condition, WeightBy
 from training_jobs.spec import ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain, read_yaml_mapping
@@ -68,11 +69,20 @@ class MixtureItem(Strict):
 
     Drawn once, for the whole stage: 0.5 takes half of the rows, and the others are never seen; 2.5 takes all of them
     twice and half of them once more. ``plan.json`` counts the rows that were not drawn.
+
+    Of several entries for a row, those that name its corpus come first, and of them the first in the list whose
+    conditions it meets; where some name its corpus, the others do not speak for it.
+
+    Attributes:
+        where: Conditions on the row, all of which it must meet.
+        weight_by: Which rows are drawn more often than others. ``ratio`` times their number is drawn all the same.
     """
 
     task: RowTask
     corpus: str | None = None
     ratio: float = Field(gt=0)
+    where: tuple[Condition, ...] = ()
+    weight_by: WeightBy | None = None
 
 
 class EvaluationSettings(Strict):

@@ -68,6 +68,11 @@ def statement_of(name: str) -> str:
     return _COLUMNS[name][0]
 
 
+def column_of(name: str) -> str:
+    """The column of a field that was selected by :func:`statement_of`; no table has one of that name."""
+    return f"field:{name}"
+
+
 def allowed_fields() -> str:
     """The fields' names, for a person."""
     return f"{', '.join(FIELDS)}, and metadata.<name of a reader's field>"

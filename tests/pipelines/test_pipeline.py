@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 if TYPE_CHECKING:
@@ -85,10 +86,11 @@ def test_held_out_speech_is_in_no_pack(pipeline: Pipeline) -> None:
     trained = {row["name"] for row in found if row["split"] == "train"}
     assert held_out
     assert not held_out & trained
-    plans = list((pipeline.home / "training" / "debug" / "stage_packs").glob("*/plan.json"))
-    assert plans
-    for plan in plans:
-        packed = {name for row in json.loads(plan.read_text(encoding="utf-8"))["rows"] for name in row}
+    packs = list((pipeline.home / "training" / "debug" / "stage_packs").glob("*/samples.parquet"))
+    assert packs
+    for path in packs:
+        samples = pl.read_parquet(path)
+        packed = {f"{corpus}/{row_id}" for corpus, row_id in samples.select("corpus", "row_id").iter_rows()}
         assert packed
         # Every name is one of a training row: none that is held out, and none that this test could not recognise.
         assert packed <= trained

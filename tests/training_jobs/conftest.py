@@ -172,6 +172,9 @@ def _write_lake(lake: Lake, tokens: dict[str, list[int]], tokenizer_digest: str)
                         "seconds": 0.5 * audios,
                         "jsonl_path": "jsonl",
                         "line": len(rows) + 1,
+                        "speakers": [speaker],
+                        "licences": ["CC0-1.0"],
+                        "consents": ["unknown"],
                     }
                 )
     lake.write_table("training_rows", CORPUS, frame_from_rows("training_rows", rows))

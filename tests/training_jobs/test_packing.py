@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training_jobs.packing import Sample, draw, fill_row, pack_best_fit
+from training_jobs.drawing import draw
+from training_jobs.packing import Sample, fill_row, pack_best_fit
 
 CAPACITY = 64
 PADDING = 999
@@ -26,7 +27,7 @@ def sample(number: int, length: int) -> Sample:
 
 @given(lengths, seeds)
 def test_every_sample_is_in_exactly_one_row_and_rows_hold_what_fits(sizes: list[int], seed: int) -> None:
-    rows = pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed))
+    rows = list(pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed)))
     assert sorted(index for row in rows for index in row) == list(range(len(sizes)))
     assert all(0 < sum(sizes[index] for index in row) <= CAPACITY for row in rows)
 
@@ -34,7 +35,7 @@ def test_every_sample_is_in_exactly_one_row_and_rows_hold_what_fits(sizes: list[
 @given(lengths, seeds)
 def test_no_two_rows_would_fit_into_one(sizes: list[int], seed: int) -> None:
     """What best fit promises: a row is opened only if no open one has room, so two half-empty ones never stay."""
-    rows = pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed))
+    rows = list(pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed)))
     filled = sorted(sum(sizes[index] for index in row) for row in rows)
     assert len(filled) < 2 or filled[0] + filled[1] > CAPACITY
 
@@ -42,7 +43,7 @@ def test_no_two_rows_would_fit_into_one(sizes: list[int], seed: int) -> None:
 @given(lengths, seeds)
 def test_the_same_seed_gives_the_same_rows(sizes: list[int], seed: int) -> None:
     first, second = (
-        pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed)) for _ in range(2)
+        list(pack_best_fit(sizes, sources_of(sizes), CAPACITY, np.random.default_rng(seed))) for _ in range(2)
     )
     assert first == second
 
@@ -50,7 +51,7 @@ def test_the_same_seed_gives_the_same_rows(sizes: list[int], seed: int) -> None:
 def test_every_row_is_a_small_copy_of_the_mixture() -> None:
     """Sorted by length, each row would hold one task, and a step would see nothing of the others."""
     sizes, sources = [4] * 120 + [8] * 60, ["asr"] * 120 + ["tts"] * 60
-    rows = pack_best_fit(sizes, sources, CAPACITY, np.random.default_rng(0))
+    rows = list(pack_best_fit(sizes, sources, CAPACITY, np.random.default_rng(0)))
     shares = [sum(sources[index] == "tts" for index in row) / len(row) for row in rows[:-1]]
     assert all(0.2 < share < 0.5 for share in shares), shares
 
@@ -81,9 +82,9 @@ def test_positions_restart_and_no_label_looks_across_a_boundary(sizes: list[int]
 def test_a_ratio_repeats_whole_passes_and_draws_the_rest_without_repeats(
     count: int, ratio: float, seed: int
 ) -> None:
-    drawn = draw(count, ratio, np.random.default_rng(seed))
+    drawn = draw(count, ratio, np.random.default_rng(seed)).tolist()
     times = np.bincount(drawn, minlength=count) if drawn else np.zeros(count, dtype=int)
     assert all(int(ratio) <= seen <= int(ratio) + 1 for seen in times)
     assert abs(len(drawn) - count * ratio) <= 1
     assert bool(drawn) == bool(count)
-    assert drawn == draw(count, ratio, np.random.default_rng(seed))
+    assert drawn == draw(count, ratio, np.random.default_rng(seed)).tolist()
