@@ -1,4 +1,4 @@
-"""A corpus that loses more than its budget is stopped, with what, how much and the limit; a few rows are no catastrophe."""
+"""A corpus that loses more than its budget is stopped, with what, how much and the limit; a few rows never do."""
 
 from __future__ import annotations
 
