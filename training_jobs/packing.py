@@ -88,8 +88,7 @@ def pack_best_fit(
     row_of = _best_fit(sizes[placed], capacity)
     by_row = np.argsort(row_of, kind="stable")
     members = placed[by_row]
-    ends = np.cumsum(np.bincount(row_of)) if len(placed) else []
-    starts = np.concatenate([[0], ends]).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(row_of))]).astype(np.int64)
     for start, end in pairwise(starts.tolist()):
         # Long samples would otherwise always stand first, at the positions seen most.
         row = members[start:end].tolist()
