@@ -90,13 +90,9 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where the middle half and nine tenths of the rows lie on the measure's axis, in hundredths of it."""
+    """Where the quantiles 5, 25, 50, 75 and 95 % lie on the measure's axis, in hundredths of it."""
 
-    from_05: float
-    from_25: float
-    median: float
-    to_75: float
-    to_95: float
+    places: tuple[float, ...]
     text: str
 
 
@@ -176,7 +172,7 @@ def quantile_range(scale: Scale, quantiles: Sequence[float]) -> Range:
     """Five quantiles on the measure's axis."""
     places = [round(100 * min(max(scale.position(value), 0.0), 1.0), 2) for value in quantiles]
     low, _, middle, _, high = (scale.text(value) for value in quantiles)
-    return Range(*places, text=f"5 %: {low}, median {middle}, 95 %: {high} {scale.unit}".rstrip())
+    return Range(tuple(places), f"5 %: {low}, median {middle}, 95 %: {high} {scale.unit}".rstrip())
 
 
 def wave_path(wave: Sequence[tuple[float, float]], width: float, height: float) -> str:

@@ -81,7 +81,7 @@ def drift_view(comparison: Comparison, records: Sequence[Record], limits: DriftL
 
 
 def _rows(before: Profile, now: Profile, comparison: Comparison, limits: DriftLimits) -> list[DriftRow]:
-    beyond = {(finding.kind, finding.name) for finding in comparison.findings}
+    beyond: set[tuple[str, str]] = {(finding.kind, finding.name) for finding in comparison.findings}
     had, has = before.accepted, now.accepted
     loss = f"-{percent_text(limits.max_hours_loss, 1)}"
     rows = [
@@ -111,9 +111,11 @@ def _rows(before: Profile, now: Profile, comparison: Comparison, limits: DriftLi
         shares = [one.reasons.get(reason, nothing).rows / max(one.read.rows, 1) for one in (before, now)]
         if abs(shares[1] - shares[0]) >= _POINT:
             points = f"{100 * (shares[1] - shares[0]):+.1f} points"
-            texts = [percent_text(share, 1) for share in shares]
+            first, last = (percent_text(share, 1) for share in shares)
             limit = f"+{100 * limits.max_reason_rise:g} points"
-            rows.append(DriftRow(f"reason {reason}", *texts, points, limit, ("reason", reason) in beyond))
+            rows.append(
+                DriftRow(f"reason {reason}", first, last, points, limit, ("reason", reason) in beyond)
+            )
     return rows
 
 

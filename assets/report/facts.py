@@ -209,7 +209,7 @@ def _reasons(connection: duckdb.DuckDBPyConnection) -> Iterator[ReasonCount]:
                sum(us), any_value(example)
            FROM facts JOIN examples USING (reason) GROUP BY outcome, reason"""
     ).fetchall()
-    order = list(dict.fromkeys(OUTCOME_OF.values()))
+    order: list[str] = list(dict.fromkeys(OUTCOME_OF.values()))
     found = [
         ReasonCount(outcome, reason, stages, int(read), int(decoded), hours(int(us)), example)
         for outcome, reason, stages, read, decoded, us, example in rows

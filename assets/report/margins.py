@@ -72,7 +72,9 @@ def best_rejected(
 
     Rows that ended before their recording was looked for are none. They may have the ids of rows that were accepted.
     """
-    ended = "SELECT * FROM ended WHERE outcome <> 'accepted' AND stage <> 'raw_utterances'"
+    # What a person refused has been heard already.
+    ended = """SELECT * FROM ended WHERE outcome <> 'accepted' AND stage <> 'raw_utterances'
+        AND reason <> 'rejected_by_review'"""
     relation = f"""SELECT q.*, u.language, e.utterance_id AS id, e.reason, e.value, e."limit"
         FROM ({ended}) e JOIN (SELECT utterance_id, language FROM utterances WHERE audio_uri IS NOT NULL) u
             USING (utterance_id) LEFT JOIN quality q USING (utterance_id)"""  # noqa: S608 - our own names

@@ -23,6 +23,7 @@ OTHER_PART = "other"
 _COMPARED = ("duration_s", "level_dbfs")
 _REST, _UNNAMED = "\0rest", "\0unnamed"  # no voice has a NUL in its name
 _WAVE = (320.0, 60.0)
+_ACCEPTED_REASONS = frozenset(str(reason) for reason, outcome in OUTCOME_OF.items() if outcome == "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ def corpus_page(
         about: ``name``, ``reader``, ``language``, ``licence``.
     """
     languages = [one.name for one in facts.languages if one.decoded]
-    main, more, missing = [], [], []
+    main: list[Histogram] = []
+    more: list[Histogram] = []
+    missing: list[str] = []
     for scale in SCALES:
         accepted, other = (cells.distribution(scale, [part]) for part in (ACCEPTED_PART, OTHER_PART))
         if not accepted.rows and not other.rows:
@@ -168,9 +171,7 @@ def index_line(corpus: str, comparison: Comparison, drift: str) -> IndexLine:
         drift: What is said of it, short.
     """
     profile = comparison.now.profile
-    lost = [
-        (one.rows, reason) for reason, one in profile.reasons.items() if OUTCOME_OF.get(reason) != "accepted"
-    ]
+    lost = [(one.rows, reason) for reason, one in profile.reasons.items() if reason not in _ACCEPTED_REASONS]
     ranges = [
         quantile_range(scale, profile.measures[scale.column].quantiles)
         if scale.column in profile.measures
