@@ -86,7 +86,7 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
         outcomes = run_step(context, lambda corpus: accept(workspace.corpus(corpus), lake), show)
         changed = {
-            corpus: record_ledger(lake, corpus, RunOfLedger.now(outcome.inputs, commit, context.run_id))
+            corpus: record_ledger(lake, corpus, RunOfLedger.now(outcome.inputs, commit, context.run.run_id))
             for corpus, outcome in outcomes.items()
         }
         found = [
