@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.augment_voice import move_formants, move_pitch, play_faster
+from training_jobs.augment_formants import move_formants
+from training_jobs.augment_voice import move_pitch, play_faster
 from validation.augmentation.record import Augmentation, MixedNoise
 
 Samples = NDArray[np.float32]
