@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
-from typing import Generic, TypeVar
+from types import ModuleType
+from typing import Any, Generic, TypeVar
 
 from validation.errors import UserError
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
+AnyT = TypeVar("AnyT")
 
 _TRIES_ALONE = 2
-_WAITING_PER_WORKER = 8  # enough that no worker idles; few enough that little is repeated when one dies
+# Handing over costs a millisecond, as much as a short file: short tasks go together, up to so many seconds or tasks.
+_TOGETHER_S = 0.1
+_MOST_TOGETHER = 16
+_WAITING_PER_WORKER = 3  # of these; no worker idles, and little is repeated when one dies
+# What numpy's and scipy's matrix products take a number of threads from: the workers are the threads here.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class WorkersDoNotStartError(UserError):
@@ -52,8 +61,8 @@ def map_surviving(
     that survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions
     of ``function`` are raised here.
 
-    Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
-    however it ends.
+    Processes are spawned, so ``function`` and the tasks must be picklable, and of modules that can be imported: the
+    main program is none in a worker. They end when this process does, however it ends.
 
     Raises:
         WorkersDoNotStartError: if a process that has been given no task yet ends as well.
@@ -64,7 +73,7 @@ def map_surviving(
         _Pool[TaskT, ResultT](function, 1, limit_s) as alone,
     ):
         while True:
-            suspects = pool.submit(islice(waiting, pool.room))
+            suspects = pool.submit(waiting)
             if not pool.running and not suspects:
                 return
             done, died = pool.collect()
@@ -83,7 +92,8 @@ class _Pool(Generic[TaskT, ResultT]):
         self._workers = workers
         self._limit_s = limit_s
         self._executor: ProcessPoolExecutor | None = None
-        self.running: dict[Future[ResultT], TaskT] = {}
+        self._together = 1
+        self.running: dict[Future[_Done[ResultT]], tuple[TaskT, ...]] = {}
 
     def __enter__(self) -> _Pool[TaskT, ResultT]:
         return self
@@ -91,34 +101,37 @@ class _Pool(Generic[TaskT, ResultT]):
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    @property
-    def room(self) -> int:
-        """How many more tasks should wait in the pool."""
-        return self._workers * _WAITING_PER_WORKER - len(self.running)
-
-    def submit(self, tasks: Iterable[TaskT]) -> list[TaskT]:
-        """Submit the tasks; gives those that were under way where the executor turns out to be broken."""
+    def submit(self, tasks: Iterator[TaskT]) -> list[TaskT]:
+        """Submit as many as should wait; gives those that were under way where the executor turns out to be broken."""
         suspects: list[TaskT] = []
-        for task in tasks:
+        while len(self.running) < self._workers * _WAITING_PER_WORKER:
+            some = tuple(islice(tasks, self._together))
+            if not some:
+                break
             try:
-                future = self._submit(task)
+                future = self._submit(some)
             except BrokenProcessPool:
-                # A worker that died while it had nothing to do is nobody's fault: the new executor takes the task.
+                # A worker that died while it had nothing to do is nobody's fault: the new executor takes the tasks.
                 suspects += self.drop()
-                future = self._submit(task)
-            self.running[future] = task
+                future = self._submit(some)
+            self.running[future] = some
         return suspects
 
     def collect(self) -> tuple[list[tuple[TaskT, ResultT]], list[TaskT]]:
         """Wait for at least one task: what is done, and what was under way when a worker died."""
         finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
-        done, died = [], []
+        done: list[tuple[TaskT, ResultT]] = []
+        died: list[TaskT] = []
         for future in finished:
-            task = self.running.pop(future)
+            some = self.running.pop(future)
             try:
-                done.append((task, future.result()))
+                found = future.result()
             except BrokenProcessPool:
-                died.append(task)
+                died.extend(some)
+                continue
+            done.extend(zip(some, found.results, strict=True))
+            fitting = _TOGETHER_S * len(some) / max(found.seconds, 1e-6)
+            self._together = max(1, min(int(fitting), 2 * self._together, _MOST_TOGETHER))
         return done, [*died, *self.drop()] if died else []
 
     def do_alone(self, task: TaskT) -> ResultT | WorkerDied:
@@ -127,7 +140,7 @@ class _Pool(Generic[TaskT, ResultT]):
         for _ in range(_TRIES_ALONE):
             self._see_it_start()
             began = time.monotonic()
-            self.submit([task])
+            self.submit(iter([task]))
             done, _ = self.collect()
             if done:
                 return done[0][1]
@@ -138,11 +151,11 @@ class _Pool(Generic[TaskT, ResultT]):
     def _see_it_start(self) -> None:
         """Before a task is blamed for the end of its process: a process can start, and answers."""
         try:
-            self._started().submit(_answer).result()
+            self._call(_answer).result()
         except BrokenProcessPool:
             self.drop()  # an idle process may have been killed since it was last asked
             try:
-                self._started().submit(_answer).result()
+                self._call(_answer).result()
             except BrokenProcessPool as error:
                 raise WorkersDoNotStartError(
                     "worker processes end before they are given any work; standard error has their own words"
@@ -150,15 +163,20 @@ class _Pool(Generic[TaskT, ResultT]):
 
     def drop(self) -> list[TaskT]:
         """End the executor; gives the tasks that it had not done."""
-        left = list(self.running.values())
+        left = [task for some in self.running.values() for task in some]
         self.running.clear()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
         return left
 
-    def _submit(self, task: TaskT) -> Future[ResultT]:
-        return self._started().submit(_within, self._function, self._limit_s(task), task)
+    def _submit(self, tasks: tuple[TaskT, ...]) -> Future[_Done[ResultT]]:
+        return self._call(_within, self._function, tuple(map(self._limit_s, tasks)), tasks)
+
+    def _call(self, function: Callable[..., AnyT], *arguments: Any) -> Future[AnyT]:
+        # Processes start when the first call is made.
+        with _nothing_but_the_task():
+            return self._started().submit(function, *arguments)
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
@@ -169,15 +187,51 @@ class _Pool(Generic[TaskT, ResultT]):
         return self._executor
 
 
-def _within(function: Callable[[TaskT], ResultT], limit_s: float, task: TaskT) -> ResultT:
-    """In a worker: the task's result, unless the alarm ends the process before it."""
+@contextmanager
+def _nothing_but_the_task() -> Iterator[None]:
+    """A process that is started meanwhile does not import this one's main program, and computes in one thread.
+
+    A worker imports the modules of its function and its tasks; a main program, such as Dagster's, may import a hundred
+    times as much, in each worker.
+    """
+    main = sys.modules["__main__"]
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    sys.modules["__main__"] = ModuleType("__main__")
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[ResultT]):
+    """Results of tasks that were handed over together, and the time that they took."""
+
+    results: tuple[ResultT, ...]
+    seconds: float
+
+
+def _within(
+    function: Callable[[TaskT], ResultT], limits_s: tuple[float, ...], tasks: tuple[TaskT, ...]
+) -> _Done[ResultT]:
+    """In a worker: the tasks' results, unless the alarm ends the process before one of them is done."""
     # The signal is not handled, so that the system ends the process even where native code never comes back.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    began = time.perf_counter()
+    results = []
     try:
-        return function(task)
+        for limit_s, task in zip(limits_s, tasks, strict=True):
+            signal.setitimer(signal.ITIMER_REAL, limit_s)
+            results.append(function(task))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+    return _Done(tuple(results), time.perf_counter() - began)
 
 
 def _answer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -113,3 +114,33 @@ def test_no_task_is_blamed_where_no_worker_starts(monkeypatch):
     monkeypatch.setattr(pool, "_end_with_parent", end_at_once)
     with pytest.raises(WorkersDoNotStartError, match="before they are given any work"):
         list(map_surviving(complain, [2, 3], workers=1, limit_s=a_minute))
+
+
+def surroundings(_: int) -> tuple[str | None, str | None]:
+    """The main program of a worker, and how many threads its matrix products may have."""
+    return getattr(sys.modules["__main__"], "__file__", None), os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_imports_no_main_program_and_computes_in_one_thread(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    ((_, found),) = map_surviving(surroundings, [0], workers=1, limit_s=a_minute)
+    assert found == (None, "1")
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def one_by_one(task: tuple[str, int]) -> int:
+    """Notes that it ran."""
+    folder, value = task
+    with (Path(folder) / str(value)).open("a") as file:
+        file.write("x")
+    return value
+
+
+@pytest.mark.timeout(120)
+def test_short_tasks_that_are_handed_over_together_are_each_done_once(tmp_path):
+    tasks = [(str(tmp_path), value) for value in range(200)]
+    done = list(map_surviving(one_by_one, iter(tasks), workers=2, limit_s=a_minute))
+    assert sorted(value for _, value in done) == list(range(200))
+    assert all(task[1] == value for task, value in done)
+    assert {len(path.read_text()) for path in tmp_path.iterdir()} == {1}
