@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fsspec.asyn import sync
 
 from validation.object_errors import SILENCES, code_of
-from validation.remote import ObjectError
+from validation.remote import ObjectError, longest_pause_s
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -27,7 +27,6 @@ _SLACK_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 18
 # An attempt that brought so much was no failure: a slow link ends in the end, a store that drips does not.
 _PROGRESS_BYTES = 1 << 18
-_LONGEST_PAUSE_S = 20.0
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
 
@@ -127,7 +126,7 @@ class ObjectReader(io.RawIOBase):
                 counted = len(found)
                 if failures >= self._store.settings.attempts:
                     raise self._store.failure(error, self._url) from error
-                await asyncio.sleep(random.uniform(0.0, min(2.0**failures, _LONGEST_PAUSE_S)))
+                await asyncio.sleep(random.uniform(0.0, longest_pause_s(failures)))
             else:
                 self._store.answered()
                 return bytes(found)

@@ -6,6 +6,7 @@ are off, because together they would multiply. Bodies are read, and resumed, by 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import uuid
 from collections.abc import Iterator
@@ -14,13 +15,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import s3fs
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.exceptions import ReadTimeoutError
 from fsspec.asyn import sync_wrapper
 
 from validation.errors import UserError
 from validation.object_errors import FAILURES, explained, is_silence
 from validation.object_reader import ObjectReader
 from validation.object_writer import ObjectWriter
-from validation.remote import ObjectError, RemoteSettings, StoreError, endpoint, endpoint_name
+from validation.remote import (
+    SLOWEST_BYTES_PER_S,
+    ObjectError,
+    RemoteSettings,
+    StoreError,
+    endpoint,
+    endpoint_name,
+)
 
 # So many requests in a row without an answer, each with all its attempts: it is the store, not an object.
 _SILENT_REQUESTS = 3
@@ -34,6 +44,21 @@ class ObjectFact:
     name: str
     size: int
     version: str
+
+
+class _BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no annotations
+    """An HTTP session whose attempts all end: aiohttp waits for ever for a server that takes no more bytes."""
+
+    async def send(self, request: Any) -> Any:
+        """The answer's head, and its body where that is no object's."""
+        # It is not signed, and answered at leisure by a server that has stopped; without it a round trip is saved.
+        request.headers.pop("Expect", None)
+        sent = int(request.headers.get("Content-Length", 0))
+        limit_s = self._timeout.sock_connect + self._timeout.sock_read + sent / SLOWEST_BYTES_PER_S
+        try:
+            return await asyncio.wait_for(super().send(request), limit_s)
+        except TimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
 
 
 class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annotations
@@ -61,6 +86,7 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
                 "read_timeout": settings.read_timeout_s,
                 "retries": {"mode": "standard", "total_max_attempts": settings.attempts},
                 "max_pool_connections": settings.connections,
+                "http_session_cls": _BoundedSession,
                 # Written objects carry their MD5, which every store checks; trailing checksums are not known to all.
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _SCHEMES = ("s3://", "s3a://")
 _VARIABLE = "VOXLINE_S3_"
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-# The longest pause before one more attempt, as botocore's standard mode has it.
+# What a store must take at the least of a body that is sent to it, beyond the timeouts.
+SLOWEST_BYTES_PER_S = 1 << 18
+# Of any pause before one more attempt, as botocore's standard mode has it.
 _LONGEST_PAUSE_S = 20.0
 
 
@@ -88,11 +90,15 @@ class RemoteSettings(Strict):
         except ValidationError as error:
             raise ConfigurationError(f"the environment's {_VARIABLE}…: {explain(error)}") from error
 
-    @property
-    def longest_s(self) -> float:
+    def longest_s(self, sent_bytes: int = 0) -> float:
         """The longest that a request can take until it has failed, all attempts and pauses included, in seconds."""
-        pauses = sum(min(2.0**retry, _LONGEST_PAUSE_S) for retry in range(self.attempts - 1))
-        return self.attempts * max(self.connect_timeout_s, self.read_timeout_s) + pauses
+        attempt_s = self.connect_timeout_s + self.read_timeout_s + sent_bytes / SLOWEST_BYTES_PER_S
+        return self.attempts * attempt_s + sum(longest_pause_s(retry) for retry in range(1, self.attempts))
+
+
+def longest_pause_s(retry: int) -> float:
+    """The longest pause before the retry of that number, from 1, in seconds."""
+    return min(2.0 ** (retry - 1), _LONGEST_PAUSE_S)
 
 
 def is_s3(url: str) -> bool:
