@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.signal.recursive import BlockFilter
 from validation.signal.waveform import Waveform
 
 _OFFSET_LUFS = -0.691
@@ -29,17 +30,14 @@ def loudness_lufs(samples_N: Waveform, rate_hz: int) -> float | None:
     Returns:
         ``None`` where nothing is above the absolute gate of -70 LUFS.
     """
-    # Takes most of a second to import: the code location, which measures nothing, shall load without it.
-    from scipy.signal import sosfilt
-
-    weighted_N = sosfilt(_k_weighting(rate_hz), samples_N.astype(np.float64))
+    weighted_N = _weighting(rate_hz)(samples_N)
     step = round(_STEP_S * rate_hz)
     steps = weighted_N.size // step
     if steps < _STEPS_PER_BLOCK:
-        power_B = np.atleast_1d(np.mean(np.square(weighted_N)))
+        power_B = np.atleast_1d(np.mean(np.square(weighted_N), dtype=np.float64))
     else:
         parts_SW = weighted_N[: steps * step].reshape(steps, step)
-        power_S = np.einsum("sw,sw->s", parts_SW, parts_SW) / step
+        power_S = np.einsum("sw,sw->s", parts_SW, parts_SW).astype(np.float64) / step
         power_B = np.convolve(power_S, np.full(_STEPS_PER_BLOCK, 1 / _STEPS_PER_BLOCK), mode="valid")
     audible_B = power_B[power_B > _power(_ABSOLUTE_GATE_LUFS)]
     if not audible_B.size:
@@ -53,6 +51,10 @@ def _power(lufs: float) -> float:
 
 
 @lru_cache(maxsize=32)
+def _weighting(rate_hz: int) -> BlockFilter:
+    return BlockFilter.of(_k_weighting(rate_hz))
+
+
 def _k_weighting(rate_hz: int) -> NDArray[np.float64]:
     """The two filters of BS.1770, whose coefficients the recommendation gives at 48 kHz only.
 

@@ -1,6 +1,6 @@
 """Rumble and mains hum, from the recording at about 1 kHz.
 
-Shapes: N samples, L samples at the low rate, F frames, K frequency bins, W samples per frame.
+Shapes: N samples, L samples at the low rate, F frames, K frequency bins, W samples per frame, M mains, H harmonics.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def low_frequency(samples_N: Waveform, rate_hz: int) -> LowFrequency:
     if power_FK.shape[0] < _MIN_FRAMES:
         return LowFrequency(rumble, None)
     steady_K = np.sort(power_FK, axis=0)[round(_STEADY_SHARE * (power_FK.shape[0] - 1))]
-    return LowFrequency(rumble, max(_lines(steady_K, bin_hz, mains) for mains in _MAINS_HZ))
+    return LowFrequency(rumble, _lines(steady_K, bin_hz))
 
 
 def _at_low_rate(samples_N: Waveform, rate_hz: int) -> tuple[Waveform, float]:
@@ -74,16 +74,16 @@ def _at_low_rate(samples_N: Waveform, rate_hz: int) -> tuple[Waveform, float]:
     return halves_L2[:-1, 0] + halves_L2[1:, 1], rate_hz / factor
 
 
-def _lines(steady_K: NDArray[np.float32], bin_hz: float, mains_hz: float) -> float:
-    total = 0.0
-    for harmonic in range(1, _HARMONICS + 1):
-        centre = round(harmonic * mains_hz / bin_hz)
-        line = float(steady_K[centre - 2 : centre + 3].sum())
-        beside_K = np.concatenate((steady_K[centre - 7 : centre - 3], steady_K[centre + 4 : centre + 8]))
-        floor = 5.0 * float(beside_K.mean())
-        if line > _PROMINENCE * floor:
-            total += line - floor
-    return total
+def _lines(steady_K: NDArray[np.float32], bin_hz: float) -> float:
+    """The power of the lines of whichever mains has more."""
+    centre_MH = np.rint(_LINES_MH / bin_hz).astype(np.int64)[:, :, None]
+    line_MH = steady_K[centre_MH + _LINE].sum(axis=2)
+    floor_MH = len(_LINE) * steady_K[centre_MH + _BESIDE].mean(axis=2)
+    power_M = np.where(line_MH > _PROMINENCE * floor_MH, line_MH - floor_MH, 0.0).sum(axis=1)
+    return float(power_M.max())
 
 
+_LINES_MH = np.outer(_MAINS_HZ, np.arange(1, _HARMONICS + 1))
+_LINE = np.arange(-2, 3)
+_BESIDE = np.array([-7, -6, -5, -4, 4, 5, 6, 7])
 _WINDOW = np.hanning(_WIDTH + 1)[:-1].astype(np.float32)
