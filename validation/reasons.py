@@ -34,6 +34,7 @@ Reason = Literal[
     "outside_root",
     "unsafe_member",
     "breaks_contract",
+    "forgotten",
     # the audio file
     "empty_file",
     "no_frames",
@@ -114,6 +115,7 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "unknown_label": "rejected",
     "outside_root": "rejected",
     "unsafe_member": "rejected",
+    "forgotten": "rejected",
     "sample_rate": "rejected",
     "non_finite": "rejected",
     "silent": "rejected",

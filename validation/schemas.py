@@ -14,6 +14,7 @@ from pandera.errors import SchemaErrors
 from validation.augmentation.contracts import Augmentations
 from validation.contract_errors import ContractError as ContractError
 from validation.contract_errors import failing_rows
+from validation.forget_contracts import Forgotten
 from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
 from validation.ledger_contracts import ContractFailures, LedgerHistory, ReviewDecisions
 from validation.reasons import LEDGER_STAGES, REASONS
@@ -39,6 +40,7 @@ TableName = Literal[
     "ledger_history",
     "review_decisions",
     "contract_failures",
+    "forgotten",
     "augmentations",
 ]
 _DIGEST = r"^[0-9a-f]{64}$"
@@ -193,6 +195,7 @@ TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "ledger_history": LedgerHistory,
     "review_decisions": ReviewDecisions,
     "contract_failures": ContractFailures,
+    "forgotten": Forgotten,
     "augmentations": Augmentations,
 }
 

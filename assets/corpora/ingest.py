@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, get_args
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
+from assets.corpora.forgetting import Forgetting
 from assets.corpora.readers import READERS
 from assets.corpora.root import CorpusRoot
 from assets.corpora.sources import Sources
@@ -21,6 +22,7 @@ from assets.corpora.utterance import SourceProblem
 from validation.batches import write_batches
 from validation.digests import digest_value
 from validation.errors import UserError
+from validation.forgotten import ForgottenRows
 from validation.lake import Lake
 from validation.ledger import LedgerRow, Reason, has_ended_with, ledger_partition, write_ledger_part
 from validation.schemas import frame_from_rows
@@ -40,15 +42,19 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
-    ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text`` and
-    ``special_token_in_text``. As long as a row is ``unreadable``, the next run tries again.
+    ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text``,
+    ``special_token_in_text`` and ``forgotten``. As long as a row is ``unreadable``, the next run tries again.
 
     Raises:
         UserError: if the root holds nothing that the reader reads.
     """
     root = CorpusRoot(entry.root)
-    configuration = entry.model_dump(mode="json", exclude={"thresholds", "models", "drift", "audio", "budget"})
-    inputs = digest_value({"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()})
+    configuration = entry.model_dump(
+        mode="json", exclude={"thresholds", "models", "drift", "audio", "budget", "augmentation"}
+    )
+    forgotten = ForgottenRows.read(lake, entry.name)
+    asked = {"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()}
+    inputs = digest_value({**asked, **({"forgotten": forgotten.inputs} if forgotten.inputs else {})})
     part = ledger_partition(entry.name, STEP)
     outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", part)]
     return run_step(
@@ -57,12 +63,12 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
         entry.name,
         inputs,
         outputs,
-        lambda: _compute(entry, root, lake),
+        lambda: _compute(entry, root, lake, Forgetting(entry, root, forgotten)),
         is_whole=lambda: not has_ended_with(lake, entry.name, STEP, _PASSING),
     )
 
 
-def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]:
+def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, forgetting: Forgetting) -> dict[str, Any]:
     kept = f"work/{STEP}/{entry.name}.parquet"
     counts: Counter[str] = Counter()
     with (
@@ -72,7 +78,7 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake) -> dict[str, Any]
         TemporaryFile("w+", encoding="utf-8") as problems,
     ):
         sources.remember(lake, kept)
-        frames = _frames(entry, root, sources, table_rows, problems, counts)
+        frames = _frames(entry, root, sources, table_rows, forgetting, problems, counts)
         rows = write_batches(lake, STEP, entry.name, frames)
         problems.seek(0)
         ended_here = (LedgerRow(*json.loads(line)) for line in problems)
@@ -87,6 +93,7 @@ def _frames(
     root: CorpusRoot,
     sources: Sources,
     table_rows: TableRows,
+    forgetting: Forgetting,
     problems: IO[str],
     counts: Counter[str],
 ) -> Iterator[pl.DataFrame]:
@@ -95,7 +102,8 @@ def _frames(
     while batch := list(islice(left, _BATCH)):
         counts[_READ] += len(batch)
         kept = []
-        for made in table_rows.make(batch, sources.locate(batch)):
+        rows = forgetting.without(batch)
+        for made in forgetting.without_contents(table_rows.make(rows, sources.locate(rows)), sources):
             if isinstance(made, SourceProblem):
                 told = (made.reason, made.detail, made.value, made.limit)
                 row = (entry.name, made.utterance_id, made.source, STEP, *told)

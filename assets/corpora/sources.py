@@ -129,6 +129,10 @@ class Sources:
                 columns = [uris, files, [versions[name] for name in files], *rest]
                 writer.write_table(pa.table(columns, schema=_KEPT))
 
+    def forget(self, uri: str) -> None:
+        """Keep nothing of a recording."""
+        self._database.execute("DELETE FROM source WHERE uri = ?", (uri,))
+
     def _version(self, name: str) -> str | None:
         fact = self._root.files.get(name)
         return None if fact is None else f"{fact.size} {fact.version}"
