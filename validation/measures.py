@@ -127,9 +127,3 @@ def measure(samples_N: Waveform, rate_hz: int, channels: ChannelMeasures = MONO)
         channel_correlation=channels.channel_correlation,
         nonfinite_samples=nonfinite,
     )
-
-
-def chars_per_second(text: str, duration_s: float) -> float | None:
-    """Characters of the transcript per second of the recording; ``None`` without a transcript."""
-    stripped = text.strip()
-    return len(stripped) / duration_s if stripped else None

@@ -3,36 +3,45 @@
 Shapes: N samples.
 """
 
+# ruff: noqa: S608 - statements are made of names of columns and quoted paths
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 import soxr
 from tqdm import tqdm
 
 from assets.audio.decode import open_source
+from assets.audio.parts import Parts
 from assets.audio.pool import WorkerDied, map_surviving
 from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.audio.raw_format import RawFormat
-from assets.audio.results import KEY
+from assets.audio.results import KEY, same_key
 from assets.audio.segments import Decoded, Segment
 from assets.audio.settings import ChannelPolicy
 from assets.audio.source_file import opened_container, opened_source
 from assets.audio.work import Recording, container_of
+from validation.batches import batches_of, quoted
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.listening.config import LISTENING_RATE_HZ, ModelMeasures
 from validation.listening.listener import Listened, check_packages, listener, models_digest
 from validation.measures import Waveform, without_nonfinite
 
+if TYPE_CHECKING:
+    from assets.corpora.config import CorpusEntry
+
 LISTENED = tuple(field.name for field in fields(Listened))
 _BATCH = 64  # recordings done again after a kill, at most
 _LIMIT_S = 3_600.0  # for one recording: the slowest of the models needs less than a second for one of sound
-_WANTED = (*KEY, "language")
+HEARD_KEY = (*KEY, "language")
+_SEGMENT = ("start_s", "end_s", "channel")
 _RECORDING = ("audio_uri", "audio_offset", "audio_bytes", "source_digest", "raw_format", "suffix", "language")
 _SCHEMA: dict[str, Any] = {
     "models": pl.String,
@@ -59,31 +68,32 @@ class ListenTask:
 
 
 def listen(
-    corpus: str, rows: pl.DataFrame, models: ModelMeasures, channels: ChannelPolicy, lake: Lake, workers: int
-) -> pl.DataFrame:
-    """The rows with the columns :data:`LISTENED`; null where a model is off or has nothing to say.
+    connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, rows: str, lake: Lake, workers: int
+) -> str | None:
+    """DuckDB's relation of what was heard, by :data:`HEARD_KEY`, with the columns :data:`LISTENED`.
 
     Each recording is decoded again, from its source, and brought to 16 kHz: what is stored has been resampled once
     already. Recordings that these very models have heard are not heard again, also after a kill.
 
     Args:
-        rows: With the columns of ``raw_utterances`` and :data:`assets.audio.results.KEY`, their audio stored.
+        rows: Relation with the columns of :func:`assets.audio.results.keyed_sql`, of rows whose audio is stored.
+
+    Returns:
+        ``None`` where no model is on.
 
     Raises:
         ConfigurationError: if a model's package is missing.
     """
+    models, channels = entry.models, entry.audio.channels
     if not models.listens:
-        return rows.with_columns(pl.lit(None, dtype=_SCHEMA[name]).alias(name) for name in LISTENED)
+        return None
     check_packages(models)
-    digest = listening_digest(models, channels)
-    memory = _Memory(lake, corpus, digest)
-    wanted = rows.unique(_WANTED, keep="first", maintain_order=True)
-    missing = wanted.join(memory.known, on=_WANTED, how="anti", nulls_equal=True, maintain_order="left")
-    tasks = missing.group_by(_RECORDING, maintain_order=True).agg("start_s", "end_s", "channel")
-    with tqdm(total=tasks.height, desc=f"{corpus}: models", unit="file", disable=None) as progress:
+    memory = _Memory(connection, lake, entry.name, listening_digest(models, channels))
+    files, missing = memory.missing(rows)
+    tasks = _tasks(missing, models, channels)
+    with tqdm(total=files, desc=f"{entry.name}: models", unit="file", disable=None) as progress:
         try:
-            at_once = min(workers, max(tasks.height, 1))
-            for task, heard in map_surviving(do_listen, _tasks(tasks, models, channels), at_once, _limit_s):
+            for task, heard in map_surviving(do_listen, tasks, min(workers, max(files, 1)), _limit_s):
                 memory.add(task, heard)
                 progress.update()
         finally:
@@ -124,11 +134,14 @@ def _at_16k(decoded: Decoded) -> Waveform:
     return resampled_N
 
 
-def _tasks(table: pl.DataFrame, models: ModelMeasures, channels: ChannelPolicy) -> Iterator[ListenTask]:
-    for uri, offset, size, digest, raw_format, suffix, language, *bounds in table.iter_rows():
-        segments = tuple(Segment(*one) for one in zip(*bounds, strict=True))
-        recording = Recording(uri, offset, size, digest, raw_format, segments)
-        yield ListenTask(recording, suffix, language, models, channels)
+def _tasks(
+    batches: Iterable[pl.DataFrame], models: ModelMeasures, channels: ChannelPolicy
+) -> Iterator[ListenTask]:
+    """A task for each recording; its segments follow one another."""
+    lines = (line for batch in batches for line in batch.select(*_RECORDING, *_SEGMENT).iter_rows())
+    for (*of, suffix, language), together in groupby(lines, key=itemgetter(slice(0, len(_RECORDING)))):
+        segments = tuple(Segment(*line[len(_RECORDING) :]) for line in together)
+        yield ListenTask(Recording(*of, segments), suffix, language, models, channels)
 
 
 def _limit_s(_: ListenTask) -> float:
@@ -138,25 +151,39 @@ def _limit_s(_: ListenTask) -> float:
 class _Memory:
     """What has been heard of one corpus, in small parts while it goes on and in one file afterwards."""
 
-    def __init__(self, lake: Lake, corpus: str, models: str) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str, models: str) -> None:
+        self._connection = connection
         self._lake = lake
         self._models = models
-        self._folder = f"work/listening/{corpus}"
-        self._whole = f"{self._folder}.parquet"
-        self._pending: list[dict[str, Any]] = []
-        paths = [path for path in [*lake.list_files(self._folder), self._whole] if path.endswith(".parquet")]
-        frames = [self._read(path) for path in paths if lake.exists(path)]
-        # An earlier version's may lack a column; nothing of it is used, since its models are others.
-        found = pl.concat([pl.DataFrame(schema=_SCHEMA), *frames], how="diagonal")
-        known = found.select(list(_SCHEMA)).filter(pl.col("models") == models)
-        self.known = known.unique(_WANTED, keep="first", maintain_order=True)
+        self._parts = Parts(lake, f"work/listening/{corpus}", _SCHEMA, _BATCH)
+        self._known = (
+            f"(SELECT * FROM {self._parts.relation(self._parts.earlier)} WHERE models = {quoted(models)})"
+        )
+
+    def missing(self, rows: str) -> tuple[int, Iterator[pl.DataFrame]]:
+        """Recordings of which no part says all that is wanted, their number and segments, each one's together."""
+        keys = ", ".join(HEARD_KEY)
+        place = "{'audio_uri': audio_uri, 'audio_offset': audio_offset, 'audio_bytes': audio_bytes}"
+        wanted = f"SELECT {keys}, arg_min({place}, number) AS place, min(number) AS number FROM {rows} GROUP BY {keys}"
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE unheard AS SELECT w.* EXCLUDE (place), unnest(w.place) FROM ({wanted}) w "
+            f"ANTI JOIN {self._known} k ON {same_key('w', 'k', HEARD_KEY)}"
+        ).fetchall()
+        recording = ", ".join(_RECORDING)
+        count = f"SELECT count(*) FROM (SELECT DISTINCT {recording} FROM unheard)"
+        ((files,),) = self._connection.execute(count).fetchall()
+        return int(files), batches_of(
+            self._connection,
+            f"SELECT u.* FROM unheard u JOIN (SELECT {recording}, min(number) AS first FROM unheard GROUP BY ALL) r "
+            f"ON {same_key('u', 'r', _RECORDING)} ORDER BY r.first, u.number",
+        )
 
     def add(self, task: ListenTask, heard: list[Listened] | WorkerDied) -> None:
         recording = task.recording
         # A recording that ended its worker, each time, is left without these measures: they reject nothing then.
         results = [Listened()] * len(recording.segments) if isinstance(heard, WorkerDied) else heard
         for segment, result in zip(recording.segments, results, strict=True):
-            self._pending.append(
+            self._parts.add(
                 {
                     "models": self._models,
                     "source_digest": recording.digest,
@@ -169,30 +196,23 @@ class _Memory:
                     **{name: getattr(result, name) for name in LISTENED},
                 }
             )
-        if len(self._pending) >= _BATCH:
-            self.flush()
 
     def flush(self) -> None:
-        if self._pending:
-            part = pl.DataFrame(self._pending, schema=_SCHEMA, orient="row")
-            self._write(f"{self._folder}/{uuid.uuid4().hex}.parquet", part)
-            self.known = pl.concat([self.known, part])
-            self._pending = []
+        self._parts.flush()
 
-    def finish(self, rows: pl.DataFrame) -> pl.DataFrame:
-        wanted = rows.select(_WANTED).unique(maintain_order=True)
-        results = wanted.join(self.known, on=_WANTED, how="left", nulls_equal=True, maintain_order="left")
-        self._write(self._whole, results.select(list(_SCHEMA)))
-        for path in self._lake.list_files(self._folder):
-            self._lake.filesystem.rm(self._lake.full_path(path))
-        return rows.join(
-            results.drop("models"), on=_WANTED, how="left", nulls_equal=True, maintain_order="left"
+    def finish(self, rows: str) -> str:
+        """Write the one file, with what was heard of just these rows; its relation."""
+        keys = ", ".join(HEARD_KEY)
+        columns = ", ".join(f'h."{name}"' for name in _SCHEMA)
+        heard = self._parts.relation([*self._parts.earlier, *self._parts.new])
+        wanted = f"SELECT {keys}, min(number) AS number FROM {rows} GROUP BY {keys}"
+        found = batches_of(
+            self._connection,
+            f"SELECT {columns} FROM ({wanted}) w JOIN {heard} h ON {same_key('w', 'h', HEARD_KEY)} "
+            f"WHERE h.models = {quoted(self._models)} "
+            # Two parts may hold the same, one of them from a pass that was killed.
+            "QUALIFY row_number() OVER (PARTITION BY w.number ORDER BY h.filename, h.file_row_number) = 1 "
+            "ORDER BY w.number",
         )
-
-    def _read(self, path: str) -> pl.DataFrame:
-        with self._lake.open(path) as stream:
-            return pl.read_parquet(stream)
-
-    def _write(self, path: str, frame: pl.DataFrame) -> None:
-        with self._lake.atomic_write(path) as stream:
-            frame.write_parquet(stream, compression="zstd")
+        self._parts.replace(found)
+        return self._parts.relation([self._parts.whole])

@@ -1,34 +1,41 @@
 """The step ``audio_quality``: the measures of each utterance's sound, and of its text against it."""
 
+# ruff: noqa: S608 - statements are made of names of columns and quoted paths
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import polars as pl
 
-from assets.audio.listening import LISTENED, listen, listening_digest
-from assets.audio.results import join_results, read_results, results_path, with_keys
+from assets.audio.listening import HEARD_KEY, LISTENED, listen, listening_digest
+from assets.audio.results import KEY, keyed_sql, results_path, same_key
 from assets.corpora.config import CorpusEntry
+from validation.batches import batches_of, database, files_of, frame_of, parquet, spool, write_batches
 from validation.digests import digest_stream, digest_value
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.listening.error_rates import error_rates
-from validation.measures import chars_per_second
 from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
-from validation.text.measures import rate_deviation
+from validation.text.rates import SpeakingRates, chars_per_second_expr, with_rate_deviation
 from validation.thresholds import primary_language
 
 STEP = "audio_quality"
-_RECIPE = 2
+_RECIPE = 3
 _MEDIANS = ("duration_s", "level_dbfs", "loudness_lufs", "snr_db", "bandwidth_hz", "chars_per_second")
+_ERROR_RATES = ("word_error_rate", "char_error_rate")
+_OF_TEXT = ("chars_per_second", "rate_deviation", *_ERROR_RATES)
+# Of the raw row: what the measures of the text are taken from.
+_OF_ROW = ("corpus", "utterance_id", "text", "language")
 
 
 def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutcome:
     """Write ``audio_quality``, from the signal measures that ``audio_22k`` took of the source while decoding it.
 
     Added to them: characters per second and how far they are from the corpus' own; and, where the entry turns models
-    on, what those hear, in ``workers`` processes.
+    on, what those hear, in ``workers`` processes. Whatever the corpus' size, a batch of it is in memory at once.
 
     Raises:
         UserError: if ``audio_22k`` of this corpus has not been made.
@@ -46,33 +53,70 @@ def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutc
 
 
 def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
-    corpus, models = entry.name, entry.models
-    rows = join_results(with_keys(lake.read_table("raw_utterances", corpus)), read_results(lake, corpus))
-    stored = rows.filter(pl.col("reason").is_null())
-    heard = listen(corpus, stored, models, entry.audio.channels, lake, workers)
-    rates = map(chars_per_second, heard["text"], heard["duration_s"])
-    timed = heard.with_columns(chars_per_second=pl.Series(rates, dtype=pl.Float64))
-    rated = _with_error_rates(timed.with_columns(rate_deviation=rate_deviation("chars_per_second")))
-    frame = rated.select(
-        pl.col(name).cast(kind, strict=True) for name, kind in polars_schema("audio_quality").items()
+    corpus = entry.name
+    unheard = 0
+    with database(lake) as connection, spool() as measured:
+        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
+        results = f"(SELECT * FROM {parquet(lake, [results_path(corpus)])} WHERE reason IS NULL)"
+        stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
+        heard = listen(connection, entry, stored, lake, workers)
+        rates = SpeakingRates(connection)
+        for batch in batches_of(connection, _joined(rows, results, heard)):
+            timed = _with_error_rates(batch.with_columns(chars_per_second=chars_per_second_expr()))
+            unheard += timed.filter(pl.all_horizontal(pl.col(LISTENED).is_null())).height
+            rates.add(timed)
+            measured.add(timed.drop("text"))
+        height = write_batches(
+            lake, "audio_quality", corpus, _finished(measured.batches(), rates.distribution())
+        )
+        medians = _medians(connection, files_of(lake, "audio_quality", [corpus]))
+    summary = {"rows": height, "medians": medians}
+    return {**summary, "unheard": unheard} if entry.models.listens else summary
+
+
+def _joined(rows: str, results: str, heard: str | None) -> str:
+    """Statement for the rows that have measures, in the order of the corpus, with what was heard of them."""
+    measures = [
+        name for name in polars_schema("audio_quality") if name not in (*_OF_ROW, *_OF_TEXT, *LISTENED)
+    ]
+    columns = [f'w."{name}"' for name in _OF_ROW] + [f'r."{name}"' for name in measures]
+    schema = polars_schema("audio_quality")
+    if heard is None:
+        kinds = {name: "VARCHAR" if schema[name] == pl.String else "DOUBLE" for name in LISTENED}
+        columns += [f'NULL::{kind} AS "{name}"' for name, kind in kinds.items()]
+        joined = ""
+    else:
+        columns += [f'h."{name}"' for name in LISTENED]
+        joined = f"LEFT JOIN {heard} h ON {same_key('w', 'h', HEARD_KEY)}"
+    return (
+        f"SELECT {', '.join(columns)} FROM {rows} w JOIN {results} r ON {same_key('w', 'r', KEY)} {joined} "
+        "ORDER BY w.number"
     )
-    lake.write_table("audio_quality", corpus, frame)
-    medians = frame.select(pl.col(_MEDIANS).median()).row(0, named=True)
-    summary = {"rows": frame.height, "medians": {name: _rounded(value) for name, value in medians.items()}}
-    if models.listens:
-        summary["unheard"] = heard.filter(pl.all_horizontal(pl.col(LISTENED).is_null())).height
-    return summary
+
+
+def _finished(batches: Iterator[pl.DataFrame], distribution: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    schema = polars_schema("audio_quality")
+    for batch in batches:
+        rated = with_rate_deviation(batch, distribution)
+        yield rated.select(pl.col(name).cast(kind, strict=True) for name, kind in schema.items())
 
 
 def _with_error_rates(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with what was heard against their transcripts; null without either."""
+    if rows["heard_text"].null_count() == rows.height:
+        return rows.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in _ERROR_RATES)
     found = [
         (None, None) if heard is None or not text.strip() else error_rates(text, heard, primary_language(tag))
         for text, heard, tag in rows.select("text", "heard_text", "language").iter_rows()
     ]
-    names = ("word_error_rate", "char_error_rate")
-    rates = pl.DataFrame(found, schema=dict.fromkeys(names, pl.Float64), orient="row")
-    return rows.with_columns(rates[name] for name in names)
+    rates = pl.DataFrame(found, schema=dict.fromkeys(_ERROR_RATES, pl.Float64), orient="row")
+    return rows.with_columns(rates[name] for name in _ERROR_RATES)
+
+
+def _medians(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, float | None]:
+    asked = ", ".join(f'median("{name}") AS "{name}"' for name in _MEDIANS)
+    found = frame_of(connection, f"SELECT {asked} FROM {table}").row(0, named=True)
+    return {name: None if value is None else round(value, 3) for name, value in found.items()}
 
 
 def _results_digest(lake: Lake, corpus: str) -> str:
@@ -81,7 +125,3 @@ def _results_digest(lake: Lake, corpus: str) -> str:
         raise UserError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
     with lake.open(path) as stream:
         return digest_stream(stream)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

@@ -10,7 +10,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validation.measures import chars_per_second, measure
+from validation.measures import measure
 
 RATE = 16_000
 
@@ -220,11 +220,6 @@ def test_samples_that_no_recording_has_are_counted_not_squared(size):
     found = measure(signal, RATE)
     assert found.nonfinite_samples == 1
     assert found.level_dbfs == pytest.approx(-9.03, abs=0.02)
-
-
-def test_characters_per_second_need_a_transcript():
-    assert chars_per_second(" hello ", 2.0) == 2.5
-    assert chars_per_second("  ", 2.0) is None
 
 
 @pytest.mark.filterwarnings("error")

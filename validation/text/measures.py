@@ -21,8 +21,6 @@ _NGRAM = 3
 _FEWEST_NGRAMS = 10
 _REPEATED_ENOUGH = 0.3
 _TEMPLATE_LETTERS = 20  # shorter texts repeat by nature: digits, yes and no, commands
-_RATE_ROWS = 50  # fewer have no distribution
-_MAD_TO_SIGMA = 1.4826
 
 COLUMNS = ("control_characters", "script_share", "repeated_share", "text_occurrences", "unwanted_words")
 
@@ -78,19 +76,6 @@ def _normal() -> pl.Expr:
 def _key() -> pl.Expr:
     text = pl.col("_normal")
     return pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(text.hash())
-
-
-def rate_deviation(rate: str, by: str = "language") -> pl.Expr:
-    """Robust z-score of a rate within the table's rows of the same language, on a logarithmic scale.
-
-    ``(x - median) / (1.4826 MAD)`` with the median absolute deviation (Iglewicz and Hoaglin, "How to detect and handle
-    outliers", 1993). Null without a rate, below 50 rows of the language, and where more than half of them are equal.
-    """
-    log = pl.col(rate).log()
-    median = log.median().over(by)
-    spread = (log - median).abs().median().over(by) * _MAD_TO_SIGMA
-    enough = (pl.col(rate).count().over(by) >= _RATE_ROWS) & (spread > 0) & (pl.col(rate) > 0)
-    return pl.when(enough).then((log - median) / spread)
 
 
 def _script_share(languages: Sequence[str | None]) -> pl.Expr:

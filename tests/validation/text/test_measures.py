@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 import pytest
 
-from validation.text.measures import COLUMNS, rate_deviation, text_measures
+from validation.text.measures import COLUMNS, text_keys, text_measures
 
 
 def measured(text: str | None, language: str = "en", unwanted: tuple[str, ...] = (), copies: int = 1) -> dict:
@@ -116,31 +114,10 @@ def test_without_a_list_no_word_is_unwanted():
     assert measured("damn it")["unwanted_words"] is None
 
 
-def rates(values: list[float | None], languages: list[str] | str = "en") -> list[float | None]:
-    table = pl.DataFrame({"rate": values}, schema={"rate": pl.Float64}).with_columns(
-        language=pl.Series([languages] * len(values) if isinstance(languages, str) else languages)
-    )
-    return table.select(rate_deviation("rate")).to_series().to_list()
-
-
-def test_a_rate_is_far_from_the_corpus_own_on_either_side():
-    usual = [12.0 + 0.05 * index for index in range(100)]
-    found = rates([*usual, 90.0, 1.0, None])
-    assert max(abs(value) for value in found[:100]) < 3
-    assert found[100] > 8 and found[101] < -8 and found[102] is None
-
-
-def test_the_deviation_is_in_robust_standard_deviations_of_the_logarithm():
-    usual = [math.exp(x) for x in (-2, -1, 0, 1, 2)] * 10
-    assert rates(usual)[0] == pytest.approx(-2 / 1.4826)
-
-
-def test_few_rows_or_equal_ones_have_no_distribution():
-    assert set(rates([12.0] * 49)) == {None}
-    assert set(rates([12.0] * 100)) == {None}
-
-
-def test_each_language_has_its_own_rate():
-    english, mandarin = [12 + 0.05 * i for i in range(60)], [4 + 0.02 * i for i in range(60)]
-    found = rates([*english, *mandarin], ["en"] * 60 + ["zh"] * 60)
-    assert max(abs(value) for value in found) < 3
+def test_a_batch_is_told_what_is_counted_over_the_whole_table():
+    texts = ["a sentence that is a template", "one that stands here once only", "short"]
+    table = pl.DataFrame({"text": texts, "language": ["en"] * 3})
+    keys = text_keys(table.with_columns(text=pl.col("text").str.to_uppercase()))
+    assert keys.null_count() == 1
+    occurrences = pl.DataFrame({"key": keys[:1], "text_occurrences": [2_000]})
+    assert text_measures(table, (), occurrences)["text_occurrences"].to_list() == [2_000, None, None]
