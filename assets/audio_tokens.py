@@ -1,7 +1,8 @@
 """``audio_tokens``: token ids by content, computed only where they are missing."""
 
+from typing import Any
+
 import dagster as dg
-import polars as pl
 
 from assets.data_digests import accepted_audio_digest
 from assets.outputs import Outputs, inputs_digest
@@ -10,11 +11,13 @@ from assets.programs import Pipes, command_of, launch
 from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TokenizeJob
+from validation.batches import database, files_of
+from validation.lake import Lake
 from validation.schemas import TableName
-from validation.steps import StepOutcome
+from validation.steps import StepOutcome, table_digest
 
 STEP: TableName = "audio_tokens"
-RECIPE = 1
+RECIPE = 2
 
 
 def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -22,11 +25,12 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         partitions_def=partitions,
-        deps=["accepted_utterances", "speech_tokenizer"],
+        deps=["accepted_utterances", "augmentations", "speech_tokenizer"],
         backfill_policy=ONE_RUN,
         group_name="data",
         kinds={"parquet", "numpy"},
-        description="Token ids of every accepted recording, by (audio digest, tokenizer digest).",
+        description="Token ids of every accepted recording and of its variants, by (audio digest, tokenizer digest, "
+        "augmentation digest).",
     )
     def audio_tokens(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
@@ -37,7 +41,10 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         )
         inputs = {
             corpus: inputs_digest(
-                RECIPE, audio=accepted_audio_digest(lake, corpus), tokenizer=tokenizer_digest
+                RECIPE,
+                audio=accepted_audio_digest(lake, corpus),
+                variants=table_digest(lake, "augmentations", corpus),
+                tokenizer=tokenizer_digest,
             )
             for corpus in context.partition_keys
         }
@@ -61,19 +68,38 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
             )
 
         def outcome(corpus: str) -> StepOutcome:
-            table = lake.read_table(STEP, corpus).filter(pl.col("tokenizer_digest") == tokenizer_digest)
-            summary = {
-                "tokens": int(table["token_ids"].list.len().sum()),
-                "seconds": float(table["duration_s"].sum()),
-                "codes_in_use": table["token_ids"].explode().n_unique() if table.height else 0,
-                "tokenizer_digest": tokenizer_digest,
-            }
             if corpus in stale:
-                lake.write_manifest(STEP, corpus, inputs[corpus], summary)
-            return StepOutcome(
-                recomputed=corpus in stale, inputs=inputs[corpus], rows=table.height, summary=summary
-            )
+                lake.write_manifest(
+                    STEP, corpus, inputs[corpus], token_figures(lake, corpus, tokenizer_digest)
+                )
+            summary = (lake.read_manifest(STEP, corpus) or {})["summary"]
+            rows = int(summary["recordings"]) + int(summary["variants"])
+            return StepOutcome(recomputed=corpus in stale, inputs=inputs[corpus], rows=rows, summary=summary)
 
         return dg.MaterializeResult(metadata=totals(run_step(context, outcome)))
 
     return audio_tokens
+
+
+def token_figures(lake: Lake, corpus: str, tokenizer_digest: str) -> dict[str, Any]:
+    """Recordings and variants that have tokens of the tokenizer, how many, of how many seconds and different codes."""
+    files = files_of(lake, STEP, [corpus])
+    with database(lake) as connection:
+        found = connection.execute(
+            f"""WITH tokens AS (SELECT * FROM {files} WHERE tokenizer_digest = ?)
+            SELECT count(*) FILTER (augmentation_digest = ''), count(*) FILTER (augmentation_digest <> ''),
+                coalesce(sum(len(token_ids)), 0), coalesce(sum(duration_s), 0),
+                (SELECT count(DISTINCT code) FROM (SELECT unnest(token_ids) AS code FROM tokens))
+            FROM tokens""",  # noqa: S608 - the paths are quoted
+            [tokenizer_digest],
+        ).fetchone()
+    assert found is not None
+    recordings, variants, tokens, seconds, codes = found
+    return {
+        "recordings": int(recordings),
+        "variants": int(variants),
+        "tokens": int(tokens),
+        "seconds": round(float(seconds), 3),
+        "codes_in_use": int(codes),
+        "tokenizer_digest": tokenizer_digest,
+    }

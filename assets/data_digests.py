@@ -14,12 +14,14 @@ from validation.batches import database, files_of
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.metadata import statement_of
+from validation.tasks import NOISE
 
 
 def training_audio_digest(lake: Lake, corpora: list[str]) -> str:
-    """Digest of the accepted audio of the training split."""
+    """Digest of the accepted audio of the training split, noise left out."""
     files = files_of(lake, "accepted_utterances", corpora)
-    rows = f"SELECT audio_digest FROM {files} WHERE split = 'train' AND audio_digest IS NOT NULL"  # noqa: S608
+    rows = f"""SELECT audio_digest FROM {files}
+        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608
     return _digest(lake, rows, ["audio_digest"])
 
 

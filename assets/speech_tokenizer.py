@@ -10,7 +10,7 @@ from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import FitTokenizerJob
 
-RECIPE = 2  # raised with the features in models.tokenizers.mel_kmeans: a tokenizer of other ones is refused
+RECIPE = 3  # raised with the features in models.tokenizers.mel_kmeans: a tokenizer of other ones is refused
 
 
 def tokenizer_of(output: Output) -> tuple[Path, str]:

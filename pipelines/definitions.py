@@ -10,6 +10,7 @@ import assets.accepted_utterances
 import assets.audio_22k
 import assets.audio_quality
 import assets.audio_tokens
+import assets.augmentations
 import assets.base_model
 import assets.corpus_report
 import assets.evaluation_report
@@ -41,6 +42,7 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
         assets.corpus_report.build(partitions),
         *assets.leakage.build(partitions),
         assets.training_jsonl.build(partitions),
+        assets.augmentations.build(partitions),
         assets.speech_tokenizer.build(),
         assets.audio_tokens.build(partitions),
         assets.base_model.build(),

@@ -21,6 +21,7 @@ PREPARE = AssetSelection.assets(
     "duplicates",
     "leakage",
     "training_jsonl",
+    "augmentations",
 )
 TRAIN = AssetSelection.assets(
     "speech_tokenizer",

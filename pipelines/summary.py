@@ -20,6 +20,7 @@ from pipelines.settings import Settings
 from pipelines.status import registry
 from training_jobs.spec import MODES, STAGES
 from training_jobs.tracking_store import REGISTERED_MODEL
+from validation.batches import database, files_of
 from validation.lake import Lake
 from validation.ledger import balance
 from validation.schemas import OUTCOMES
@@ -47,24 +48,38 @@ def print_summary(console: Console, home: Path, settings: Settings, report: RunR
 def corpora_table(lake: Lake, corpora: list[str], tokenizer_digest: str) -> Table:
     """Rows read and by outcome, hours and tokens (the present tokenizer's) per corpus."""
     table = _table("Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "tokens", "train", "held out"])
-    tokens = lake.read_table("audio_tokens").filter(tokenizer_digest=tokenizer_digest)
-    accepted, rows = lake.read_table("accepted_utterances"), lake.read_table("training_rows")
     for corpus in corpora:
         ended = balance(lake, corpus)
-        hours = float(accepted.filter(corpus=corpus)["duration_s"].sum() or 0.0) / 3600
-        present = accepted.filter(corpus=corpus).select("audio_digest").drop_nulls().unique()
-        of_corpus = tokens.filter(corpus=corpus).join(present, on="audio_digest", how="semi")
-        splits = rows.filter(corpus=corpus)["split"].to_list()
+        seconds, tokens, splits = _figures(lake, corpus, tokenizer_digest)
         table.add_row(
             corpus,
             str(ended.read) if ended.holds else f"[red]{ended.read} (does not balance)[/red]",
             *(str(getattr(ended, outcome)) for outcome in OUTCOMES),
-            f"{hours:.3f}",
-            f"{int(of_corpus.unique('audio_digest')['token_ids'].list.len().sum()):,}",
-            str(splits.count("train")),
-            str(splits.count("test")),
+            f"{seconds / 3600:.3f}",
+            f"{tokens:,}",
+            str(splits.get("train", 0)),
+            str(splits.get("test", 0)),
         )
     return table
+
+
+def _figures(lake: Lake, corpus: str, tokenizer_digest: str) -> tuple[float, int, dict[str, int]]:
+    """Seconds that were accepted, their tokens without those of variants, and training rows by split."""
+    accepted = files_of(lake, "accepted_utterances", [corpus])
+    with database(lake) as connection:
+        seconds = connection.execute(f"SELECT coalesce(sum(duration_s), 0) FROM {accepted}").fetchone()  # noqa: S608
+        tokens = connection.execute(
+            f"SELECT coalesce(sum(len(token_ids)), 0) FROM {files_of(lake, 'audio_tokens', [corpus])} "  # noqa: S608
+            f"SEMI JOIN {accepted} AS accepted USING (audio_digest) "
+            "WHERE tokenizer_digest = ? AND augmentation_digest = ''",
+            [tokenizer_digest],
+        ).fetchone()
+        splits: list[tuple[str, int]] = []
+        if lake.has_table("training_rows", corpus):
+            rows = files_of(lake, "training_rows", [corpus])
+            splits = connection.execute(f"SELECT split, count(*) FROM {rows} GROUP BY split").fetchall()  # noqa: S608
+    assert seconds is not None and tokens is not None
+    return float(seconds[0]), int(tokens[0]), dict(splits)
 
 
 def reasons_table(lake: Lake, corpora: list[str]) -> Table:

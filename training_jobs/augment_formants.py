@@ -1,7 +1,7 @@
 """The formants of a voice moved, its pitch left alone: the envelope of each short-time spectrum is stretched.
 
-The envelope is that of linear prediction. A smoothed cepstrum is too blunt for it: formants moved by a third of what was
-asked for, measured on synthetic vowels, against nine tenths here.
+The envelope is that of linear prediction. A smoothed cepstrum is too blunt for it: formants moved by a third of what
+was asked for, measured on synthetic vowels, against nine tenths here.
 
 Shapes: N samples, T frames, W samples of a window, F bins of its spectrum, P coefficients of the prediction.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -19,8 +18,10 @@ from training_jobs.lake_audio import Waveform, read_waveform
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from validation.atomic import replacing_directory
+from validation.batches import batches_of, database, files_of
 from validation.errors import UserError
 from validation.lake import Lake
+from validation.tasks import NOISE
 
 
 class NoTrainingAudioError(UserError):
@@ -70,22 +71,29 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
 def draw_recordings(lake: Lake, corpora: list[str], max_seconds: float, seed: int) -> pl.DataFrame:
     """Recordings of the training split in random order, up to ``max_seconds`` together (at least one); each audio once.
 
+    Noise is none of them.
+
     Raises:
         NoTrainingAudioError: if there is none.
     """
-    frames = [lake.read_table("accepted_utterances", corpus) for corpus in corpora]
-    candidates = (
-        pl.concat(frames)
-        .filter((pl.col("split") == "train") & pl.col("audio_digest").is_not_null())
-        .unique("audio_digest", keep="first", maintain_order=True)
-        .sort("audio_digest")
-    )
-    if candidates.is_empty():
+    # The hash decides the order, so that a recording that is added or dropped moves no other one.
+    statement = f"""SELECT min(audio_path) AS audio_path, audio_digest, min(duration_s) AS duration_s
+        FROM {files_of(lake, "accepted_utterances", corpora)}
+        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, ?)
+        GROUP BY audio_digest ORDER BY md5(audio_digest || ?), audio_digest"""  # noqa: S608 - the paths are quoted
+    drawn: list[pl.DataFrame] = []
+    seconds = 0.0
+    with database(lake) as connection:
+        for batch in batches_of(connection, statement, [NOISE, str(seed)]):
+            until = seconds + batch["duration_s"].cum_sum()
+            fits = until <= max_seconds
+            drawn.append(batch.filter(fits) if drawn else batch.filter(fits | (pl.int_range(pl.len()) == 0)))
+            seconds = float(until[-1])
+            if seconds > max_seconds:
+                break
+    if not drawn:
         raise NoTrainingAudioError(f"the corpora {corpora} have no accepted recording in the training split")
-    order = np.random.default_rng(seed).permutation(candidates.height)
-    is_drawn = (pl.col("duration_s").cum_sum() <= max_seconds) | (pl.int_range(pl.len()) == 0)
-    drawn: pl.DataFrame = candidates[order.tolist()].filter(is_drawn)
-    return drawn.select("audio_path", "audio_digest", "duration_s")
+    return pl.concat(drawn)
 
 
 def _waveforms(lake: Lake, recordings: pl.DataFrame) -> Iterator[Waveform]:

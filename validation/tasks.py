@@ -12,3 +12,5 @@ ROW_TASKS: tuple[RowTask, ...] = get_args(RowTask)
 Task = Literal[RowTask, "audio", "noise"]
 NOISE: Task = "noise"
 TASKS: tuple[Task, ...] = get_args(Task)
+# Of rows that need no text.
+WITHOUT_TEXT: tuple[tuple[Task, ...], ...] = (("audio",), (NOISE,))

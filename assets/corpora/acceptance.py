@@ -19,7 +19,7 @@ from validation.review import load_decisions
 from validation.schemas import TableName, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.text.measures import text_keys
-from validation.thresholds import Thresholds, load_thresholds
+from validation.thresholds import Thresholds
 
 STEP: Stage = "accepted_utterances"
 _RECIPE = 3
@@ -40,7 +40,7 @@ def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:
         validation.lake.MissingTableError: if an earlier step has not been done.
         validation.thresholds.ThresholdError: if the entry overrides what there is not.
     """
-    limits = load_thresholds().overridden(entry.thresholds)
+    limits = entry.limits
     corpus = entry.name
     names: tuple[TableName, ...] = ("raw_utterances", "audio_22k", "audio_quality")
     digests = {name: table_digest(lake, name, corpus) for name in names}

@@ -12,12 +12,14 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 
 from assets.audio.raw_format import RawFormat
 from assets.audio.settings import AudioSettings, Segmentation
+from assets.corpora.noise import is_noise, limits_of, noise_fault
 from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
 from assets.corpora.row_metadata import RowMetadata
 from assets.corpora.split import SplitRule
 from assets.corpora.utterance import COMMON_FIELDS
+from validation.augmentation.recipe import NO_RECIPE, Recipe
 from validation.budget import Budget
 from validation.drift import DriftLimits
 from validation.errors import UserError
@@ -25,7 +27,7 @@ from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
 from validation.schemas import Task
 from validation.strict import Strict, explain
-from validation.thresholds import ThresholdError, load_thresholds
+from validation.thresholds import ThresholdError, Thresholds
 
 # What `voxline corpora inspect` prints where a person must say something.
 FILL_IN = "FILL_IN"
@@ -53,6 +55,7 @@ class CorpusEntry(Strict):
         drift: What it may change by from one state to the next.
         budget: How much of it may be lost before its run fails.
         metadata: Which of the reader's fields say a row's own topic, difficulty, licence and consent.
+        augmentation: Variants of its training rows, in place of what the file says for all corpora.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -73,6 +76,7 @@ class CorpusEntry(Strict):
     topic: str | None = Field(default=None, min_length=1)
     consent: str | None = Field(default=None, min_length=1)
     metadata: RowMetadata = RowMetadata()
+    augmentation: Recipe | None = None
 
     @field_validator("options", mode="before")
     @classmethod
@@ -110,9 +114,9 @@ class CorpusEntry(Strict):
 
     @field_validator("thresholds")
     @classmethod
-    def _known_thresholds(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _known_thresholds(cls, values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         try:
-            load_thresholds().overridden(values)
+            limits_of(info.data.get("options"), values)
         except ThresholdError as error:
             raise ValueError(str(error)) from error
         return values
@@ -134,6 +138,17 @@ class CorpusEntry(Strict):
                 "with reader untranscribed and purpose: tokenizer"
             )
         return self
+
+    @model_validator(mode="after")
+    def _noise_is_not_augmented(self) -> CorpusEntry:
+        if self.augmentation is not None and is_noise(self.options):
+            raise ValueError("augmentation: a corpus of noise has no training rows")
+        return self
+
+    @property
+    def limits(self) -> Thresholds:
+        """What its rows must be like."""
+        return limits_of(self.options, self.thresholds)
 
     @property
     def makes_pieces(self) -> bool:
@@ -161,6 +176,12 @@ class CorporaFile(Strict):
 
     corpora: tuple[CorpusEntry, ...] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
+    augmentation: Recipe = NO_RECIPE
+
+    def recipe(self, corpus: str) -> Recipe:
+        """What the training rows of a corpus are augmented by."""
+        own = {entry.name: entry.augmentation for entry in self.corpora}[corpus]
+        return self.augmentation if own is None else own
 
 
 def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
@@ -196,7 +217,9 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
         seen.add(entry.name)
         if check_roots:
             _check_root(path, entry)
-    return CorporaFile(corpora=tuple(entries), evaluation=_evaluation(path, value.get("evaluation"), seen))
+    evaluation = _evaluation(path, value.get("evaluation"), seen)
+    augmentation = _augmentation(path, value.get("augmentation"), entries)
+    return CorporaFile(corpora=tuple(entries), evaluation=evaluation, augmentation=augmentation)
 
 
 def listing_digest(entry: CorpusEntry) -> str:
@@ -215,6 +238,19 @@ def _evaluation(path: Path, value: Any, corpora: set[str]) -> Evaluation:
             f"{path}: evaluation: no corpus {unknown[0]!r}; the file has {sorted(corpora)}"
         )
     return evaluation.below(path.parent)
+
+
+def _augmentation(path: Path, value: Any, entries: list[CorpusEntry]) -> Recipe:
+    try:
+        for_all = NO_RECIPE if value is None else Recipe.model_validate(value)
+    except ValidationError as error:
+        allowed = _allowed(Recipe)
+        raise CorporaFileError(
+            f"{path}: augmentation: {explain(error)}; allowed keys are {allowed}"
+        ) from error
+    if fault := noise_fault(for_all, {entry.name: (entry.options, entry.augmentation) for entry in entries}):
+        raise CorporaFileError(f"{path}: {fault}")
+    return for_all
 
 
 def _entry(path: Path, index: int, item: Any) -> CorpusEntry:

@@ -17,6 +17,7 @@ from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import SourceProblem, Utterance
 from validation.errors import UserError
 from validation.reasons import Reason
+from validation.tasks import WITHOUT_TEXT
 
 FIRST_ROWS = 500  # of each guess
 SHOWN_ROWS = 10
@@ -155,7 +156,7 @@ def _problem(root: CorpusRoot, row: Utterance, seen: set[str], trial: Trial) -> 
     if row.utterance_id in seen:
         return of("duplicate_id", f"id {row.utterance_id!r} stands elsewhere already")
     seen.add(row.utterance_id)
-    if not row.text.strip() and row.messages is None and row.tasks != ("audio",):
+    if not row.text.strip() and row.messages is None and row.tasks not in WITHOUT_TEXT:
         return of("empty_text", "the text is empty")
     return None
 

@@ -16,6 +16,7 @@ from assets.corpora.row_metadata import metadata_of
 from assets.corpora.sources import Located, is_text
 from assets.corpora.split import split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
+from validation.tasks import WITHOUT_TEXT
 
 _LATEST_S = 1e9  # of any segment: thirty years
 
@@ -152,7 +153,7 @@ def _text_fault(row: Utterance) -> SourceProblem | None:
     if row.messages is not None:
         return None  # its reader has checked the messages; a spoken question has no transcript
     if not row.text.strip():
-        if row.tasks == ("audio",):
+        if row.tasks in WITHOUT_TEXT:
             return None
         return SourceProblem(row.utterance_id, row.source, "empty_text", f"{row.source}: the text is empty")
     token = SPECIAL_TOKEN.search(row.text)

@@ -1,6 +1,7 @@
 """Reader ``untranscribed``: every audio file below the root is a row without a text.
 
-Audio that a tokenizer is trained from has the task ``audio`` and passes without a text; it becomes no training row.
+Audio that a tokenizer is trained from has the task ``audio``, what is mixed into other recordings the task ``noise``;
+both pass without a text and become no training row.
 The id is the file's path below the root, extension included, since two files may differ in nothing else.
 """
 
@@ -15,27 +16,27 @@ from assets.corpora.path_pattern import PathPatternOptions
 from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import RowError
 from assets.corpora.utterance import Row, Utterance
-from validation.tasks import Task
+from validation.tasks import NOISE, Task
 
 
 class UntranscribedOptions(PathPatternOptions):
     """What the recordings are for.
 
     Attributes:
-        purpose: ``tokenizer``: audio that a tokenizer is trained from; ``transcription``: speech that waits for its
-            text, each row of which ends as ``empty_text``. It has no default: speech without a text is more often a
-            mistake than meant.
+        purpose: ``tokenizer``: audio that a tokenizer is trained from; ``noise``: what augmentation mixes into training
+            rows; ``transcription``: speech that waits for its text, each row of which ends as ``empty_text``. It has
+            no default: speech without a text is more often a mistake than meant.
     """
 
-    purpose: Literal["tokenizer", "transcription"]
+    purpose: Literal["tokenizer", "noise", "transcription"]
 
     def wanted(self) -> str:
         """Audio."""
         return "audio files"
 
     def sets_tasks(self) -> bool:
-        """Those of the purpose ``tokenizer``."""
-        return self.purpose == "tokenizer"
+        """Those of a purpose that needs no text."""
+        return self.purpose in _TASKS
 
     def is_cut(self) -> bool:
         """Those of the purpose ``tokenizer``: speech that waits for its text ends before its sound is looked at."""
@@ -46,10 +47,13 @@ class UntranscribedOptions(PathPatternOptions):
         return super().field_names() | {"purpose"}
 
 
+_TASKS: dict[str, tuple[Task, ...]] = {"tokenizer": ("audio",), "noise": (NOISE,)}
+
+
 def read_untranscribed(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     """One row per audio file, in the order of their paths."""
     assert isinstance(options, UntranscribedOptions)
-    tasks: tuple[Task, ...] | None = ("audio",) if options.purpose == "tokenizer" else None
+    tasks = _TASKS.get(options.purpose)
     for name in root.audio_files():
         try:
             found = options.path_fields(splitext(name)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -39,14 +39,23 @@ CutFrequencies = Annotated[Range, AfterValidator(_ordered), _within(500.0, 7500.
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
 
 
-class Transform(Strict):
+class _Settings(Strict):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (unknown := [key for key in value if key not in cls.model_fields]):
+            raise ValueError(f"unknown key {unknown[0]!r}; allowed are {', '.join(cls.model_fields)}")
+        return value
+
+
+class Transform(_Settings):
     """One thing that may happen to a recording.
 
     Attributes:
         probability: That it happens to a copy.
     """
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     probability: float = Field(default=1.0, gt=0, le=1)
 
@@ -146,7 +155,7 @@ def _not_nothing(values: Range) -> Range:
     return values
 
 
-class Recipe(Strict):
+class Recipe(_Settings):
     """Variants of each training row; transforms are applied in the order of these attributes.
 
     Attributes:
