@@ -53,6 +53,9 @@ class Workspace(dg.ConfigurableResource):
 
         The run says here which process it works in, and what a killed one left behind is tidied up once it is certain
         that no other run is at work.
+
+        Raises:
+            validation.lake_files.LakeError, validation.remote.StoreError: if the lake cannot be read and written now.
         """
         run, instance, log = context.run, context.instance, context.log
         assert run is not None and instance is not None and log is not None
@@ -60,6 +63,7 @@ class Workspace(dg.ConfigurableResource):
         with turn(Path(self.home), run.run_id, log.info):
             for dead in release_dead_runs(instance, Path(self.home)):
                 log.info(f"run {dead} was killed before it ended; what it finished is kept")
+            self.lake.check()
             yield self
 
     @property

@@ -51,6 +51,7 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
         base_model_directory(workspace.profile.base_model)
     check_run(workspace.profile, [workspace.stage(stage) for stage in STAGES])
     tracking_uri_without_secrets(workspace.tracking_uri)
+    workspace.lake.check()
     time_zone = read_settings(home).time_zone
     settings = Settings(corpora=workspace.corpora_file, profile=profile, time_zone=time_zone)
     prepare_home(home)

@@ -8,6 +8,7 @@ import dagster as dg
 from assets.corpora import CorporaFile, CorpusEntry, listing_digest
 from assets.corpora.root import CorpusRoot
 from pipelines.jobs import PREPARE_DATA, RANGE_END, RANGE_START
+from validation.errors import UserError
 
 # A preparation that failed is tried again: a disk comes back, a full one is emptied.
 RETRY_AFTER_S = 3600.0
@@ -46,7 +47,11 @@ def build_new_raw_data(corpora: CorporaFile | None) -> dg.SensorDefinition:
 
 
 def _is_there(context: dg.SensorEvaluationContext, entry: CorpusEntry) -> bool:
-    there = CorpusRoot(entry.root).exists
+    try:
+        there = CorpusRoot(entry.root).exists
+    except UserError as error:
+        context.log.warning(f"corpus {entry.name}: {error}; looking again later")
+        return False
     if not there:
         context.log.warning(f"corpus {entry.name}: {entry.root} is not there; looking again later")
     return there

@@ -54,14 +54,18 @@ def read_piece(lake: LakeFiles, audio_path: str, start_s: float, seconds: float)
 
 @contextmanager
 def _opened(lake: LakeFiles, audio_path: str) -> Iterator[soundfile.SoundFile]:
-    if not lake.exists(audio_path):
-        raise StoredAudioError(f"{lake.uri(audio_path)} is missing; materialise audio_22k again")
     try:
-        with lake.open(audio_path) as stream, soundfile.SoundFile(stream) as sound:
-            if sound.channels != 1:
-                raise StoredAudioError(
-                    f"{lake.uri(audio_path)} has {sound.channels} channels; stored audio is mono"
-                )
-            yield sound
+        with lake.open(audio_path) as stream:
+            # The first request to an object store says whether it is there, and how long it is, and brings the most.
+            stream.read(1)
+            stream.seek(0)
+            with soundfile.SoundFile(stream) as sound:
+                if sound.channels != 1:
+                    raise StoredAudioError(
+                        f"{lake.uri(audio_path)} has {sound.channels} channels; stored audio is mono"
+                    )
+                yield sound
+    except FileNotFoundError as error:
+        raise StoredAudioError(f"{lake.uri(audio_path)} is missing; materialise audio_22k again") from error
     except soundfile.LibsndfileError as error:
         raise StoredAudioError(f"{lake.uri(audio_path)} cannot be read: {error}") from error

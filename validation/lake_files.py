@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from validation.digests import digest_stream
 from validation.errors import UserError
 from validation.remote import filesystem_of, is_s3
 
 _HIDDEN = "."
+# Below this size an object is written as quickly as it is asked for: stored audio of about ten seconds.
+_WORTH_ASKING_BYTES = 1 << 20
 
 
 class LakeError(UserError):
@@ -138,11 +141,35 @@ class LakeFiles:
             temporary.unlink(missing_ok=True)
             raise
 
-    def write_bytes(self, path: str, data: bytes, durable: bool = True) -> None:
+    def is_known_whole(self, path: str, size: int) -> bool:
+        """Whether a file whose name says its content lies at ``path``, whole; ``False`` where asking costs too much.
+
+        Args:
+            size: The bytes that it has if it is whole. A small one is written to an object store as soon as asked for.
+        """
+        return (not self._is_s3 or size > _WORTH_ASKING_BYTES) and self.size(path) == size
+
+    def digest(self, path: str) -> str | None:
+        """A digest that changes with the content of the file at ``path``; ``None`` where there is none.
+
+        In an object store it is the one that the store keeps, so that the object is not read.
+        """
+        if self._is_s3:
+            found = self._fs.head(self.full_path(path))
+            if found is None:
+                return None
+            return f"{found['ETag']} {found['ContentLength']}"
+        try:
+            with self.open(path) as stream:
+                return digest_stream(stream)
+        except FileNotFoundError:
+            return None
+
+    def write_bytes(self, path: str, data: bytes | memoryview, durable: bool = True) -> None:
         """Write a whole file, atomically.
 
         Raises:
-            LakeError: if it cannot be written.
+            LakeError, validation.remote.StoreError: if it cannot be written.
         """
         try:
             with self.atomic_write(path, durable) as stream:
@@ -167,7 +194,7 @@ class LakeFiles:
             LakeError, validation.remote.StoreError: naming the place, what is wrong with it and what to do.
         """
         if self._is_s3:
-            self._fs.check(self.root, writable=True)
+            self._fs.check(self.root)
         elif self._is_local:
             place = next(one for one in (Path(self.root), *Path(self.root).parents) if one.exists())
             if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):

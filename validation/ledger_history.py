@@ -138,7 +138,7 @@ def _remove_copies(lake: Lake, corpus: str, but: list[str]) -> None:
     """Remove what earlier records left, at the start of the next one: another run may be about to name its own."""
     for path in lake.list_files(_folder(corpus)):
         if path.endswith(".parquet") and path not in but:
-            lake.filesystem.rm(lake.full_path(path))
+            lake.remove(path)
 
 
 def _folder(corpus: str) -> str:

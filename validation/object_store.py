@@ -177,8 +177,8 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
                 return
             asked["ContinuationToken"] = page["NextContinuationToken"]
 
-    def check(self, path: str, writable: bool) -> None:
-        """Ask whether the prefix can be listed and, with ``writable``, written.
+    def check(self, path: str) -> None:
+        """Ask whether the prefix can be listed and written.
 
         Raises:
             StoreError: naming the URL, what was answered and what to do.
@@ -186,10 +186,9 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
         probe = f"{path}/.voxline-{uuid.uuid4().hex}"  # hidden: no listing of ours shows it
         try:
             next(self.objects(path, most=1), None)
-            if writable:
-                with self.writer(probe):
-                    pass
-                self.remove(probe)
+            with self.writer(probe):
+                pass
+            self.remove(probe)
         except ObjectError as error:
             raise StoreError(str(error)) from error
         except FileNotFoundError as error:

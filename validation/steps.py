@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from validation.digests import digest_stream
-from validation.lake import Lake
+from validation.lake import Lake, MissingTableError
 from validation.schemas import TableName
 
 _UNFINISHED = "unfinished"
@@ -68,9 +67,7 @@ def table_digest(lake: Lake, name: TableName, partition: str) -> str:
     Raises:
         validation.lake.MissingTableError: if the partition has not been written.
     """
-    path = lake.table_path(name, partition)
-    if not lake.exists(path):
-        # read_table says which table and partition is missing.
-        lake.read_table(name, partition)
-    with lake.open(path) as stream:
-        return digest_stream(stream)
+    digest = lake.digest(lake.table_path(name, partition))
+    if digest is None:
+        raise MissingTableError(f"table {name} has no partition {partition!r} in {lake.url}")
+    return digest

@@ -57,7 +57,7 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
         rows = write_batches(lake, STEP, corpus, _sorted(connection, lake, corpus, wanted))
     assert rows == wanted.height, (rows, wanted.height)
     for path in lake.list_files(_folder(corpus)):
-        lake.filesystem.rm(lake.full_path(path))
+        lake.remove(path)
     return {"rows": rows, "done_now": missing.height, "reused": wanted.height - missing.height}
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import fsspec
-
 from assets.audio.byte_view import ByteView, FileView
 from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError, AudioProblem
+from validation.remote import open_url
 
 # Up to this size a recording is held in memory; above it, what a worker holds no longer depends on the recording.
 IN_MEMORY_BYTES = 32 << 20
@@ -73,7 +72,7 @@ def opened_container(uri: str) -> Iterator[IO[bytes]]:
         AudioFaultError: with ``missing_audio`` or ``unreadable``; also for an error within the block.
     """
     try:
-        with Path(uri).open("rb") if "://" not in uri else fsspec.open(uri, "rb") as stream:
+        with Path(uri).open("rb") if "://" not in uri else open_url(uri) as stream:
             yield stream
     except FileNotFoundError as error:
         raise AudioFaultError(AudioProblem("missing_audio", "is gone since the corpus was read")) from error

@@ -113,13 +113,12 @@ def write_wav(
     """Write the samples under the name that their digest gives them; one that is there, whole, stays."""
     digest = digest_bytes(pcm_N.astype("<i2", copy=False).tobytes())
     stored = Stored(f"{folder}/{corpus}/{digest[:2]}/{digest}.wav", digest, int(pcm_N.size))
-    if lake.size(stored.path) != WAV_HEADER_BYTES + 2 * stored.frames:
+    if not lake.is_known_whole(stored.path, WAV_HEADER_BYTES + 2 * stored.frames):
         buffer = io.BytesIO()
         sf.write(buffer, pcm_N, rate_hz, format="WAV", subtype="PCM_16")
         # Synced by the batch, before the batch's results are written (AudioResults.flush): a sync per file would
         # cost more than all of its work.
-        with lake.atomic_write(stored.path, durable=False) as stream:
-            stream.write(buffer.getbuffer())
+        lake.write_bytes(stored.path, buffer.getbuffer(), durable=False)
     return stored
 
 

@@ -47,7 +47,6 @@ class CorpusRoot:
             validation.remote.StoreError: if the store, not the prefix, is not to be had.
         """
         if self._is_s3:
-            self._fs.check(self.path, writable=False)
             return next(self._fs.objects(self.path, most=1), None) is not None
         return bool(self._fs.isdir(self.path))
 
