@@ -135,7 +135,8 @@ def _least(
         f"""WITH measured AS (SELECT {identity} AS id, [{listed}] AS margins, [{names}] AS names FROM ({relation})),
             least AS (
                 SELECT id, list_min(margins) AS margin,
-                    coalesce(names[list_position(margins, list_min(margins))], names[-1]) AS nearest
+                    CASE WHEN list_min(margins) IS NULL THEN names[-1]
+                        ELSE names[list_position(margins, list_min(margins))] END AS nearest
                 FROM measured
             )
             SELECT nearest,

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 
 from assets import audio_quality
 from assets.audio_quality import histograms
 from assets.workspace import Workspace
+from validation.histograms import Cells
 from validation.lake import Lake
 from validation.measures import measure
+from validation.scales import SCALE_OF
 from validation.schemas import frame_from_rows
 
 
@@ -25,11 +26,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Titles and numbers of recordings of what was drawn."""
     calls: list[tuple[str, int]] = []
 
-    def draw(quality: pl.DataFrame, title: str) -> str:
-        calls.append((title, quality.height))
-        return f"{title}: {quality.height}"
+    def draw(cells: Cells, title: str) -> str:
+        rows = cells.distribution(SCALE_OF["duration_s"]).rows
+        calls.append((title, rows))
+        return f"{title}: {rows}"
 
-    monkeypatch.setattr(audio_quality, "quality_histograms", draw)
+    monkeypatch.setattr(audio_quality, "histograms_markdown", draw)
     return calls
 
 

@@ -1,0 +1,41 @@
+"""``voxline report``: says where the pages lie, and makes nothing again that is up to date."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Pipeline
+
+pytestmark = pytest.mark.slow
+
+
+def test_pages_of_a_run_are_up_to_date_and_lie_where_it_says(pipeline: Pipeline) -> None:
+    answer = pipeline.voxline("report")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("up to date; first state") == 3
+    places = [Path(line.strip()) for line in answer.stdout.splitlines() if line.strip().endswith(".html")]
+    assert [place.name for place in places] == [
+        "spoken_commands.html", "spoken_mandarin.html", "spoken_questions.html", "index.html",
+    ]  # fmt: skip
+    assert all(place.is_file() for place in places)
+
+
+def test_one_corpus_may_be_named_and_an_unknown_one_is_refused(pipeline: Pipeline) -> None:
+    answer = pipeline.voxline("report", "--corpus", "spoken_mandarin")
+    assert "spoken_mandarin.html" in answer.stdout and "spoken_commands.html" not in answer.stdout
+    for option in ("--corpus", "--accept-drift"):
+        wrong = pipeline.voxline("report", option, "nobody")
+        assert wrong.returncode == 2 and "has no corpus 'nobody'" in wrong.stderr
+
+
+def test_pages_are_left_alone_while_a_run_is_at_work(pipeline: Pipeline) -> None:
+    with (pipeline.home / ".turn").open("a+") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        answer = pipeline.voxline("report", "--corpus", "spoken_mandarin")
+    assert answer.returncode == 0
+    assert "left as it is: a run is at work" in answer.stdout
