@@ -22,6 +22,7 @@ _ASSETS = {
     "audio_22k",
     "audio_quality",
     "accepted_utterances",
+    "corpus_report",
     "audio_fingerprints",
     "duplicates",
     "leakage",
