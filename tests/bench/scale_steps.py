@@ -139,6 +139,13 @@ def _accept(folder: Path, rows: int) -> Step:
     return step
 
 
+def _report(folder: Path, rows: int) -> Step:
+    from assets.report.build import report_corpus
+
+    entry, lake = _entry(folder), _lake(folder)
+    return lambda: report_corpus(entry, lake).outcome.rows
+
+
 def _fingerprints(folder: Path, rows: int) -> Step:
     from assets.audio.fingerprints import make_fingerprints
 
@@ -217,6 +224,7 @@ RUN: dict[str, Callable[[Path, int], Step]] = {
     "audio_22k": _audio,
     "audio_quality": _quality,
     "accepted_utterances": _accept,
+    "corpus_report": _report,
     "audio_fingerprints": _fingerprints,
     "leakage": _leakage,
     "duplicates": _duplicates,
