@@ -1,6 +1,7 @@
 """Program ``fit_tokenizer``: the audio tokenizer's codebook from the training split.
 
-Output: ``<output_dir>/tokenizer/``; ``result.json`` has ``tokenizer_digest``, by which token ids are kept.
+Output: ``<output_dir>/tokenizer/``; ``recordings.parquet``, the audio that it was trained from; ``result.json`` has
+``tokenizer_digest``, by which token ids are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from training_jobs.jobs import FitTokenizerJob, write_result
 from training_jobs.lake_audio import Waveform, read_waveform
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
-from validation.atomic import replacing_directory
+from training_jobs.plan import RECORDINGS_FILE
+from validation.atomic import replacing, replacing_directory
 from validation.batches import batches_of, database, files_of
 from validation.errors import UserError
 from validation.lake import Lake
@@ -54,6 +56,8 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
         )
     with replacing_directory(job.output_dir / "tokenizer") as working:
         tokenizer.save(working)
+    with replacing(job.output_dir / RECORDINGS_FILE) as path:
+        drawn.select("audio_digest").write_parquet(path)
     write_result(
         job.output_dir,
         {
