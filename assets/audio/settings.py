@@ -75,4 +75,9 @@ class Segmentation(_Settings):
     def _fits(self) -> Segmentation:
         if self.max_s < 3 * self.min_s:
             raise ValueError(f"max_s {self.max_s:g} must be at least three times min_s {self.min_s:g}")
+        if 2 * self.margin_s > self.min_s or self.pause_s > self.min_s:
+            raise ValueError(
+                f"two margins of margin_s {self.margin_s:g}, and pause_s {self.pause_s:g}, must fit into min_s "
+                f"{self.min_s:g}"
+            )
         return self
