@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import pandera.polars as pa
 import polars as pl
 
 SelectorKind = Literal["speaker", "file", "licence", "utterance"]
 SELECTOR_KINDS: tuple[SelectorKind, ...] = get_args(SelectorKind)
+_Time = Annotated[pl.Datetime, "us", "UTC"]
 _DIGEST = r"^[0-9a-f]{64}$"
 
 
@@ -29,6 +30,6 @@ class Forgotten(_Contract):
     digest: str = pa.Field(str_matches=_DIGEST, description="of the kind and of what is forgotten")
     rows: pl.Int64 = pa.Field(ge=0, description="of raw_utterances that it stood for when it was asked")
     licence: str = pa.Field(nullable=True, description="a licence is nobody's name: it stands here as it is")
-    at: pl.Datetime = pa.Field(dtype_kwargs={"time_unit": "us", "time_zone": "UTC"})
+    at: _Time
     by: str = pa.Field(str_length={"min_value": 1})
     why: str
