@@ -115,7 +115,7 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     if not is_s3(url):
         filesystem, path = fsspec.core.url_to_fs(url)
         return filesystem, path
-    path = url.partition("://")[2].strip("/")
+    path = url.partition("://")[2].rstrip("/")
     bucket = path.partition("/")[0]
     if not bucket or "@" in bucket or ":" in bucket:
         shown = f"{url.partition('://')[0]}://…" if "@" in bucket else url

@@ -1,0 +1,62 @@
+"""The whole graph with its lake and its corpora in an object store, by the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import speak, voxline
+
+pytestmark = [pytest.mark.s3, pytest.mark.slow]
+
+
+def test_the_graph_runs_from_store_to_registry_and_then_has_nothing_to_do(s3, proxy, tmp_path: Path) -> None:
+    corpora = speak(tmp_path / "sample", 60)
+    s3.put_tree(tmp_path / "sample", "corpora")
+    text = corpora.read_text(encoding="utf-8")
+    remote = tmp_path / "corpora.yaml"
+    remote.write_text(text.replace("root: ", f"root: {s3.url}/corpora/"), encoding="utf-8")
+    home = str(tmp_path / "home")
+    run = ["run", "--corpora", str(remote), "--profile", "debug", "--home", home]
+    lake = {"VOXLINE_LAKE": f"{s3.url}/lake"}
+
+    first = voxline(run, **lake)
+    assert first.returncode == 0, f"{first.stdout}\n{first.stderr}"
+    assert not Path(home, "lake").exists() and s3.uploads() == []
+
+    asked = ["sql", "SELECT corpus, outcome, count(*) AS n FROM ledger GROUP BY ALL", "--format", "json"]
+    answer = voxline([*asked, "--home", home], **lake)
+    assert answer.returncode == 0, answer.stderr
+    outcomes: Counter[str] = Counter()
+    for row in json.loads(answer.stdout):
+        outcomes[row["outcome"]] += row["n"]
+    assert outcomes["accepted"] > 30 and outcomes["errored"] > 0
+
+    proxy.forget()
+    second = voxline(run, **lake)
+    assert second.returncode == 0 and "Nothing was stale" in second.stdout, second.stdout
+    assert not [key for key in proxy.read_keys() if key.startswith("corpora/") or key.endswith(".wav")]
+    assert proxy.counts()["PutObject"] <= 1, "what the check of the lake writes"
+
+    status = voxline(["status", "--json", "--home", home], **lake)
+    assert status.returncode == 0, status.stderr
+    health = {name: one["health"] for name, one in json.loads(status.stdout)["assets"].items()}
+    assert "failing" not in health.values(), health
+
+    known = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for place in Path(home).rglob("*"):
+        if place.is_file() and place.stat().st_size < 50_000_000:
+            assert known["AWS_SECRET_ACCESS_KEY"].encode() not in place.read_bytes(), place
+
+
+def test_a_lake_that_is_away_is_told_before_any_work(s3, tmp_path: Path) -> None:
+    corpora = speak(tmp_path / "sample", 30)
+    away = {"VOXLINE_LAKE": f"{s3.url}-none/lake"}
+    done = voxline(
+        ["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(tmp_path / "h")], **away
+    )
+    assert done.returncode == 2 and "has no bucket" in done.stderr, done.stderr
+    assert not (tmp_path / "h").exists()
