@@ -14,6 +14,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from models.errors import ModelError
+from pipelines import forget_cli
+from pipelines.augment_cli import app as augment_app
 from pipelines.corpora_cli import app as corpora_app
 from pipelines.review_cli import app as review_app
 from pipelines.settings import default_home, prepare_home, require_settings
@@ -26,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From raw speech corpora to a registered, benchmarked speech language model.",
 )
+app.add_typer(augment_app, name="augment")
 app.add_typer(corpora_app, name="corpora")
+app.command()(forget_cli.forget)
+app.command()(forget_cli.clean)
 app.add_typer(review_app, name="review")
 # Where there is no terminal to ask (a file, a CI log), tables get the width they want.
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,11 @@ from validation.batches import database, files_of
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.lake_files import LakeFiles
+from validation.schemas import TableName
 
 # A piece of noise quieter than this is a pause in it: raised to the wanted ratio, it would be the noise of 16 bit.
 _PAUSE_DBFS = -70.0
+_WITH_ROWS: tuple[TableName, ...] = ("training_rows", "augmentations")
 _REMEMBERED = 2  # recordings: those of one audio's variants follow one another
 
 
@@ -87,6 +90,28 @@ class Rendered:
     samples: Samples
     rate_hz: int
     augmentation: str
+
+
+def corpus_of_row(lake: Lake, corpora: Sequence[str], row_id: str) -> str:
+    """The one corpus that has a training row, or a variant, of that name.
+
+    Raises:
+        UnknownRowError: if none has, or several.
+    """
+    found = []
+    with database(lake) as connection:
+        for corpus in corpora:
+            tables = [name for name in _WITH_ROWS if lake.has_table(name, corpus)]
+            statements = [
+                f"SELECT 1 FROM {files_of(lake, name, [corpus])} WHERE row_id = $row" for name in tables
+            ]  # noqa: S608
+            if statements and connection.execute(" UNION ALL ".join(statements), {"row": row_id}).fetchone():
+                found.append(corpus)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnknownRowError(f"the corpora {found} all have a row {row_id!r}; say which is meant")
+    raise UnknownRowError(f"none of the corpora {list(corpora)} has a training row or a variant {row_id!r}")
 
 
 def render(lake: Lake, corpus: str, row_id: str, marker: int = 0) -> Rendered:

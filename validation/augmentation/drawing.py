@@ -25,6 +25,7 @@ class NoiseRecording:
     """A recording that may be mixed in."""
 
     utterance_id: str
+    licence: str
     audio_path: str
     audio_digest: str
     duration_s: float
@@ -122,6 +123,7 @@ def _draw_noise(draws: _Draws, noises: NoiseLibrary, snr_db: Range) -> MixedNois
     return MixedNoise(
         corpus=noises.corpus,
         utterance_id=recording.utterance_id,
+        licence=recording.licence,
         audio_path=recording.audio_path,
         audio_digest=recording.audio_digest,
         offset_s=round(recording.duration_s * draws.share("noise offset"), _TIME_DIGITS),

@@ -26,6 +26,7 @@ class MixedNoise:
 
     corpus: str
     utterance_id: str
+    licence: str
     audio_path: str
     audio_digest: str
     offset_s: float

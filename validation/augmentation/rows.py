@@ -12,8 +12,8 @@ def rows_with_variants(lake: Lake, corpora: Sequence[str]) -> str:
     """Statement for all training rows of the corpora, and the variants of those of the training split.
 
     Columns are those of ``training_rows`` and ``augmentation_digests``, one per audio and empty where it is unchanged.
-    A variant has its own ``row_id`` and ``seconds``, and everything else from its original. Corpora without a table
-    ``augmentations`` have no variants.
+    A variant has its own ``row_id`` and ``seconds``, the noise's licence besides those of its original, and everything
+    else from its original. Corpora without a table ``augmentations`` have no variants.
 
     Raises:
         validation.lake.MissingTableError: if a corpus has no training rows yet.
@@ -27,13 +27,17 @@ def rows_with_variants(lake: Lake, corpora: Sequence[str]) -> str:
     if not present:
         return unchanged
     return f"""{unchanged} UNION ALL BY NAME
-        SELECT rows.* REPLACE (variant AS row_id, seconds + longer AS seconds),
+        SELECT rows.* REPLACE (
+                variant AS row_id, seconds + longer AS seconds,
+                list_sort(list_distinct(list_concat(licences, coalesce(mixed_in, [])))) AS licences
+            ),
             list_transform(range(len(audio_digests)), lambda place: coalesce(changes[place], ''))
                 AS augmentation_digests
         FROM {originals} AS rows JOIN (
             SELECT corpus, original, row_id AS variant,
                 map_from_entries(list({{'k': marker::BIGINT, 'v': augmentation_digest}})) AS changes,
-                sum(duration_s - original_s) AS longer
+                sum(duration_s - original_s) AS longer,
+                list(augmentation ->> '$.noise.licence') FILTER (augmentation ->> '$.noise' IS NOT NULL) AS mixed_in
             FROM {parquet(lake, present)} GROUP BY ALL
         ) AS drawn ON rows.corpus = drawn.corpus AND rows.row_id = drawn.original
         WHERE rows.split = 'train'"""  # noqa: S608 - the paths are quoted

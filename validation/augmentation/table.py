@@ -73,8 +73,9 @@ class Noises:
         with database(lake) as connection:
             self._table = frame_of(
                 connection,
-                "SELECT min(utterance_id) AS utterance_id, min(audio_path) AS audio_path, audio_digest,"  # noqa: S608
-                f" min(duration_s) AS duration_s FROM {files} WHERE split = 'train' AND list_contains(tasks, ?)"
+                "SELECT min(utterance_id) AS utterance_id, min_by(licence, utterance_id) AS licence,"  # noqa: S608
+                " min(audio_path) AS audio_path, audio_digest, min(duration_s) AS duration_s"
+                f" FROM {files} WHERE split = 'train' AND list_contains(tasks, ?)"
                 " GROUP BY audio_digest ORDER BY audio_digest",
                 [NOISE],
             )
@@ -103,7 +104,7 @@ def _compute(corpus: str, recipe: Recipe, lake: Lake) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     variants = _variants(corpus, recipe, lake, counts) if recipe.copies else iter(())
     rows = write_batches(lake, "augmentations", corpus, _in_batches(variants))
-    hours = round(counts.pop("milliseconds") / 3.6e6, 4)
+    hours = round(counts["milliseconds"] / 3.6e6, 4)
     by_transform = {name: counts[name] for name in _TRANSFORMS if counts[name]}
     figures = {name: counts[name] for name in ("training_rows", "variants", "copies_not_made")}
     return {"rows": rows, **figures, "hours": hours, "by_transform": by_transform}
@@ -122,7 +123,6 @@ def _variants(corpus: str, recipe: Recipe, lake: Lake, counts: Counter[str]) -> 
     """The table's rows; ``counts`` gets the figures."""
     noises = Noises(lake, recipe.noise.corpus) if recipe.noise is not None else None
     for_targets = recipe.for_targets()
-    counts["milliseconds"] = 0
     for row in _rows(corpus, recipe.tasks, lake):
         counts["training_rows"] += 1
         made = 0

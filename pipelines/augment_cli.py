@@ -1,0 +1,48 @@
+"""``voxline augment``: hear what training hears."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Look at augmented training rows.")
+
+
+@app.command()
+def render(
+    row: Annotated[str, typer.Option("--row", help="A training row, or a variant: ROW~COPY.")],
+    output: Annotated[Path, typer.Option("--output", help="The WAV file to write.")],
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", help="Its corpus, where several have such a row.")
+    ] = None,
+    marker: Annotated[int, typer.Option(min=0, help="Which <|audio|> of the row, from 0.")] = 0,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make an audio of a training row again, as its tokens were made from it, and say what it went through."""
+    import soundfile
+
+    from assets.workspace import Workspace
+    from pipelines.settings import default_home, require_settings
+    from training_jobs.augmented_audio import corpus_of_row
+    from training_jobs.augmented_audio import render as made_again
+    from validation.atomic import replacing
+
+    place = (home or default_home()).resolve()
+    settings = require_settings(place)
+    workspace = Workspace(home=str(place), corpora_file=settings.corpora)
+    corpora = workspace.corpus_names if corpus is None else [workspace.corpus(corpus).name]
+    found = corpus_of_row(workspace.lake, corpora, row)
+    rendered = made_again(workspace.lake, found, row, marker)
+    with replacing(output) as working:
+        soundfile.write(working, rendered.samples, rendered.rate_hz, subtype="PCM_16", format="WAV")
+    seconds = rendered.samples.size / rendered.rate_hz
+    told = rendered.augmentation or "nothing: it is the recording itself"
+    sys.stdout.write(f"{output}: {seconds:.2f} s of {found}/{row}; it went through {told}\n")
