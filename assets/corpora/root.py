@@ -87,7 +87,10 @@ class CorpusRoot:
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file of the listing for reading."""
-        stream: IO[bytes] = self._fs.open(f"{self.path}/{name}", "rb")
+        full = f"{self.path}/{name}"
+        if self._is_local:
+            return Path(full).open("rb")
+        stream: IO[bytes] = self._fs.open(full, "rb")
         return stream
 
     def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
@@ -115,8 +118,11 @@ class CorpusRoot:
         Raises:
             OutsideRootError: if the name, or a link that it goes through, leads out of the root.
         """
-        if not self._is_local and named in self.files:
-            return named  # a key is a key, however many slashes it has
+        name = named.removeprefix(f"{self.path}/") if self._is_local else named
+        listed = self.files.fact(name)
+        if listed is not None and not listed.is_link:
+            # A key is a key, however many slashes it has; and a file that is listed lies in no linked folder.
+            return name if listed.is_file else None
         try:
             name = self._relative(named)
             if self._is_local:
@@ -128,7 +134,7 @@ class CorpusRoot:
                     name = real.relative_to(self.path).as_posix()
         except (OSError, RuntimeError):  # a name longer than the file system takes; links in a circle
             return None
-        fact = self.files.get(name)
+        fact = self.files.fact(name)
         return name if fact is not None and fact.is_file else None
 
     def _relative(self, named: str) -> str:
@@ -150,20 +156,29 @@ class CorpusRoot:
         return PurePosixPath(name).as_posix()
 
     def _list_local(self, faults: list[SourceProblem]) -> Iterator[tuple[str, FileFact]]:
-        def unreadable(error: OSError) -> None:
-            name = Path(error.filename).relative_to(self.path).as_posix()
-            detail = f"{name}: the folder cannot be read: {error.strerror}"
-            faults.append(SourceProblem(name, name, "unreadable", detail))
-
-        # Links to folders are not followed: they may lead anywhere, and in circles.
-        for folder, folders, names in os.walk(self.path, onerror=unreadable, followlinks=False):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            faults += [fault for name in folders if (fault := self._folder_fault(Path(folder, name)))]
-            # Paths as text: as objects they would take most of the time of a large listing.
-            below = folder[len(self.path) :].strip("/")
-            for name in names:
-                if not name.startswith("."):
-                    yield (f"{below}/{name}" if below else name), _fact(f"{folder}/{name}")
+        # Paths as text and a folder's entries one by one: as objects, and all at once, those of a large listing would
+        # take most of the time and of the memory.
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                with os.scandir(f"{self.path}/{below}") as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        name = f"{below}/{entry.name}" if below else entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(name)
+                        elif _is_linked_folder(entry):
+                            # Not followed: it may lead anywhere, and in circles.
+                            if fault := self._folder_fault(Path(self.path, name)):
+                                faults.append(fault)
+                        else:
+                            yield name, _fact(entry)
+            except OSError as error:
+                name = below or "."
+                detail = f"{name}: the folder cannot be read: {error.strerror}"
+                faults.append(SourceProblem(name, name, "unreadable", detail))
 
     def _folder_fault(self, folder: Path) -> SourceProblem | None:
         if not folder.is_symlink():
@@ -203,12 +218,20 @@ class CorpusRoot:
             yield full[len(self.path) + 1 :], FileFact(int(info["size"]), _version(info))
 
 
-def _fact(file: str) -> FileFact:
+def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        status = os.stat(file)  # noqa: PTH116 (see above)
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # in a circle
+        return False
+
+
+def _fact(entry: os.DirEntry[str]) -> FileFact:
+    try:
+        status = entry.stat()
     except OSError as error:  # a link to nothing, or in a circle
-        return FileFact(0, str(error.strerror), is_file=False)
-    return FileFact(status.st_size, str(status.st_mtime_ns), stat.S_ISREG(status.st_mode))
+        return FileFact(0, str(error.strerror), is_file=False, is_link=True)
+    is_file = stat.S_ISREG(status.st_mode)
+    return FileFact(status.st_size, str(status.st_mtime_ns), is_file, entry.is_symlink())
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ from validation.ledger import Reason
 _THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
 _BLOCK_BYTES = 1 << 20
 _CACHE_KIB = 1 << 13
-_AT_ONCE = 64
+_TOGETHER = 16  # files to a thread: handing over takes as long as a short one
 _ROWS = 4_096
 _COLUMNS = ("uri", "file", "digest", "offset", "size", "reason", "detail", "value", "allowed")
 _INSERT = "INSERT OR REPLACE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -134,7 +134,7 @@ class Sources:
         self._database.execute("DELETE FROM source WHERE uri = ?", (uri,))
 
     def _version(self, name: str) -> str | None:
-        fact = self._root.files.get(name)
+        fact = self._root.files.fact(name)
         return None if fact is None else f"{fact.size} {fact.version}"
 
     def locate(self, rows: Sequence[Row]) -> list[Located | SourceProblem | None]:
@@ -144,8 +144,10 @@ class Sources:
         missing = [place for place in places if self._get(self._uri(place)) is None]
         jobs = dict.fromkeys((name, _group(name, member)) for name, member in missing)
         asked = [job for job in jobs if job[1] is None or self._get(self._whole(*job)) is None]
-        for first in range(0, len(asked), _AT_ONCE):  # the index of a large tar takes memory until it is kept
-            for found in self._threads.map(self._read, asked[first : first + _AT_ONCE]):
+        # The index of a large tar takes memory until it is kept; files are handed over some at a time.
+        shares = [asked[first : first + _TOGETHER] for first in range(0, len(asked), _TOGETHER)]
+        for first in range(0, len(shares), _THREADS):
+            for found in self._threads.map(self._read_all, shares[first : first + _THREADS]):
                 self._keep(found)
         return [
             self._answer(row, place) if isinstance(place, tuple) else place
@@ -191,8 +193,12 @@ class Sources:
         assert found.digest is not None
         return Located(uri, found.digest, found.offset, found.size)
 
+    def _read_all(self, jobs: Sequence[tuple[str, str | None]]) -> list[_Found]:
+        """In a thread: what each of them holds."""
+        return [found for job in jobs for found in self._read(job)]
+
     def _read(self, job: tuple[str, str | None]) -> list[_Found]:
-        """In a thread: the file, or all members of the tar, or all values of the column."""
+        """The file, or all members of the tar, or all values of the column."""
         name, group = job
         uri, whole_uri = self._root.uri(name), self._whole(name, group)
         members: dict[str, _Found] = {}
