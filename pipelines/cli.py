@@ -82,6 +82,7 @@ def run(
     if not report.succeeded:
         _errors.print(f"[bold red]run {report.run_id} failed[/bold red]\n{escape(report.failure or '')}")
         _errors.print("What was finished is kept: the same command goes on from there.")
+        _errors.print("How the corpora stand: voxline report")
         raise typer.Exit(1)
     print_summary(_console, place, settings, report)
 
