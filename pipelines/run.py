@@ -69,7 +69,12 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 def run_everything(home: Path, settings: Settings, console: Console) -> RunReport:
-    """Execute ``everything`` for all corpora in this process; the heavy work is in its children.
+    """Execute ``everything``; see :func:`run_job`."""
+    return run_job(home, settings, console, EVERYTHING)
+
+
+def run_job(home: Path, settings: Settings, console: Console, name: str) -> RunReport:
+    """Execute a job for all corpora in this process; the heavy work is in its children.
 
     Args:
         home: a prepared home.
@@ -78,7 +83,7 @@ def run_everything(home: Path, settings: Settings, console: Console) -> RunRepor
     definitions = build_definitions(home, settings, quiet_programs=True)
     assert settings.corpora is not None
     workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
-    job = definitions.resolve_job_def(EVERYTHING)
+    job = definitions.resolve_job_def(name)
     run_id = str(uuid.uuid4())
     with open_instance(home) as instance:
         progress = RunProgress(console, len(job.nodes), lambda pool: _holders(instance, pool))

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from models.tokenizers.mel_kmeans import MelKmeansTokenizer
 from training_jobs.jobs import FitTokenizerJob, write_result
 from training_jobs.lake_audio import Waveform, read_waveform
+from training_jobs.plan import RECORDINGS_FILE
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
-from training_jobs.plan import RECORDINGS_FILE
 from validation.atomic import replacing, replacing_directory
 from validation.batches import batches_of, database, files_of
 from validation.errors import UserError

@@ -192,11 +192,10 @@ def _tokenizers(connection: duckdb.DuckDBPyConnection, profile: Path, request: s
         elif (path / RECORDINGS_FILE).is_file():
             recordings = f"read_parquet({quoted(str(path / RECORDINGS_FILE))})"
             heard = f"SELECT count(*) FROM {recordings} SEMI JOIN selected USING (audio_digest)"
-            found = connection.execute(heard).fetchone()
-            assert found is not None
-            if found[0]:
+            ((count,),) = connection.execute(heard).fetchall()
+            if count:
                 yield Checkpoint(
-                    path, "speech_tokenizer", f"was trained from {found[0]} of its recordings", None
+                    path, "speech_tokenizer", f"was trained from {count} of its recordings", None
                 )
 
 
@@ -232,13 +231,12 @@ def _holds(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Whether an evaluation's rows name a selected one."""
     rows = f"read_parquet({quoted(str(path))})"
     # A row's id begins with that of its utterance: <id>:asr, or is that of its conversation.
-    found = connection.execute(
+    ((count,),) = connection.execute(
         f"""SELECT count(*) FROM {rows} AS rows WHERE EXISTS (SELECT 1 FROM selected WHERE selected.corpus = rows.corpus
         AND (rows.row_id IN (selected.utterance_id || ':asr', selected.utterance_id || ':tts', selected.utterance_id)
             OR rows.row_id = selected.conversation_id))"""
-    ).fetchone()
-    assert found is not None
-    return bool(found[0])
+    ).fetchall()
+    return bool(count)
 
 
 def _rewrite(

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
-import polars as pl
 
 from validation.batches import batches_of, parquet, quoted
 from validation.errors import UserError
@@ -33,6 +32,7 @@ ROW_COLUMNS = (
     ("of_corpus", "of_utterance_id"),
     ("evaluation_corpus", "evaluation_utterance_id"),
 )
+_DUCK = {"String": "VARCHAR", "Float64": "DOUBLE", "Int32": "INTEGER", "Int64": "BIGINT"}
 _LISTED: tuple[TableName, ...] = (
     "raw_utterances",
     "audio_22k",
@@ -96,12 +96,12 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
             raw.parent_id, raw.audio_uri, raw.source_digest, raw.segment_start_s, raw.segment_end_s, raw.channel,
             raw.speaker, raw.licence, audio.audio_digest, audio.audio_path, audio.view_path, '' AS why
         FROM {raw} AS raw LEFT JOIN {stored} AS audio USING (corpus, utterance_id)"""
-    )
+    ).fetchall()
     scope = "" if selector.corpus is None else f" AND corpus = {quoted(selector.corpus)}"
     connection.execute(
         f"CREATE TEMP TABLE selected AS SELECT * FROM every WHERE ({_CHOSEN[selector.kind]}){scope}",
         {"value": selector.value},
-    )
+    ).fetchall()
     if selector.kind in ("utterance", "file"):
         # Rows that came to an end while they were read stand in the ledger only.
         ended = "utterance_id = $value" if selector.kind == "utterance" else "source = $value"
@@ -110,7 +110,7 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
                 FROM {_relation(lake, "ledger")} WHERE stage = 'raw_utterances' AND {ended}{scope}
                 AND (corpus, utterance_id) NOT IN (SELECT (corpus, utterance_id) FROM selected)""",
             {"value": selector.value},
-        )
+        ).fetchall()
     if with_copies:
         _add(connection, "audio_digest IN (SELECT audio_digest FROM selected)", "same audio")
     # A conversation is one line of its corpus, and each of its rows holds all that is said in it.
@@ -137,14 +137,14 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
             WHERE source_digest IS NOT NULL
             EXCEPT SELECT source_digest, segment_start_s, segment_end_s, channel FROM kept;
         DROP TABLE every"""
-    )
+    ).fetchall()
 
 
 def _add(connection: duckdb.DuckDBPyConnection, condition: str, why: str) -> None:
     connection.execute(
         f"""INSERT INTO selected SELECT * REPLACE ({quoted(why)} AS why) FROM every WHERE {condition}
             AND (corpus, utterance_id) NOT IN (SELECT (corpus, utterance_id) FROM selected)"""
-    )
+    ).fetchall()
 
 
 def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -264,11 +264,10 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> Iterator[tup
 def _relation(lake: Lake, name: TableName) -> str:
     """All partitions of a table, of whatever version: columns that one lacks are null."""
     paths = [path for path in lake.list_files(f"tables/{name}") if path.endswith(".parquet")]
-    duck = {pl.String: "VARCHAR", pl.Float64: "DOUBLE", pl.Int32: "INTEGER", pl.Int64: "BIGINT"}
     empty = ", ".join(
-        f"NULL::{duck[kind if isinstance(kind, type) else type(kind)]} AS {column}"
+        f"NULL::{_DUCK[str(kind)]} AS {column}"
         for column, kind in polars_schema(name).items()
-        if (kind if isinstance(kind, type) else type(kind)) in duck
+        if str(kind) in _DUCK
     )
     found = f"SELECT {empty} WHERE false"
     if paths:

@@ -49,6 +49,12 @@ def purge(connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[s
     return changed
 
 
+def stored_corpora(lake: Lake) -> list[str]:
+    """The corpora that the lake has stored audio of, also those that no table names any more."""
+    folders = (path for folder in (AUDIO_FOLDER, VIEW_FOLDER) for path in lake.list_files(folder))
+    return sorted({path.rpartition("/")[2] for path in folders})
+
+
 def unused_audio(
     connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str]
 ) -> Iterator[tuple[str, int]]:
@@ -63,7 +69,9 @@ def unused_audio(
             there = _columns(lake, path)
             columns = ", ".join(name for name in ("audio_path", "view_path") if name in there)
             named = f"SELECT unnest([{columns}]) AS path FROM {parquet(lake, [path])}"
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE in_use AS SELECT DISTINCT path FROM ({named})")
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE in_use AS SELECT DISTINCT path FROM ({named})"
+        ).fetchall()
         for folder in (AUDIO_FOLDER, VIEW_FOLDER):
             files = lake.walk(f"{folder}/{corpus}")
             while some := [found for _, found in zip(range(ROWS_PER_GROUP), files, strict=False)]:
@@ -101,9 +109,8 @@ def _without(connection: duckdb.DuckDBPyConnection, lake: Lake, path: str, corpo
     condition = held_by(schema.names, corpus, relation)
     if condition == "false":
         return False
-    found = connection.execute(f"SELECT count(*) FROM {relation} AS held WHERE {condition}").fetchone()
-    assert found is not None
-    if not found[0]:
+    ((count,),) = connection.execute(f"SELECT count(*) FROM {relation} AS held WHERE {condition}").fetchall()
+    if not count:
         return False
     numbered = f"{relation.removesuffix(')')}, file_row_number = true)"
     columns = ", ".join(f'"{name}"' for name in schema.names)

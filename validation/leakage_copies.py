@@ -98,6 +98,9 @@ def _confirmed(
     of_query: dict[int, str],
 ) -> pl.DataFrame:
     """The suspects whose waveforms agree."""
+    if matches.is_empty():
+        # Without a mapping, columns of numbers would stay such.
+        return pl.DataFrame(schema=_COPIES)
     named = matches.select(
         digest=pl.col("clip").replace_strict(of_clip, return_dtype=pl.String),
         of_digest=pl.col("query").replace_strict(of_query, return_dtype=pl.String),
