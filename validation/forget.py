@@ -2,7 +2,7 @@
 
 A request is worked on in DuckDB, in tables of its own: ``selected`` (rows of ``raw_utterances``, with their stored
 audio), ``sharing`` (other rows with the very same audio), ``kept`` (rows that stay), and what none of these uses:
-``gone_audio``, ``gone_files``, ``gone_uris`` and ``gone_contents``.
+``gone_audio``, ``gone_files``, ``gone_uris``, ``gone_contents`` and ``gone_sources``.
 """
 
 # ruff: noqa: S608 - statements are made of our own names and quoted paths
@@ -16,7 +16,7 @@ import duckdb
 from validation.batches import batches_of, parquet, quoted
 from validation.errors import UserError
 from validation.forgotten import Entry, Selector, content_key, key_of
-from validation.lake import Lake
+from validation.lake import Lake, known_tables
 from validation.schemas import TableName, polars_schema
 
 _CHOSEN = {
@@ -33,21 +33,8 @@ ROW_COLUMNS = (
     ("evaluation_corpus", "evaluation_utterance_id"),
 )
 _DUCK = {"String": "VARCHAR", "Float64": "DOUBLE", "Int32": "INTEGER", "Int64": "BIGINT"}
-_LISTED: tuple[TableName, ...] = (
-    "raw_utterances",
-    "audio_22k",
-    "audio_quality",
-    "accepted_utterances",
-    "ledger",
-    "ledger_history",
-    "review_decisions",
-    "duplicates",
-    "leakage",
-    "augmentations",
-    "training_rows",
-    "audio_fingerprints",
-    "audio_tokens",
-)
+# Tables whose rows nobody's row stands in: what is forgotten itself, and first failures of a contract.
+_NOT_LISTED: tuple[TableName, ...] = ("forgotten", "contract_failures")
 
 
 class NothingToForgetError(UserError):
@@ -116,6 +103,14 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
     # A conversation is one line of its corpus, and each of its rows holds all that is said in it.
     line = "(corpus, conversation_id, source)"
     _add(connection, f"{line} IN (SELECT {line} FROM selected)", "same conversation")
+    # A recording that was cut into pieces, and of which no piece stays.
+    connection.execute(
+        """INSERT INTO selected BY NAME SELECT DISTINCT corpus, parent_id AS utterance_id, source, 'recording' AS why
+            FROM selected WHERE parent_id IS NOT NULL AND (corpus, parent_id) NOT IN (
+                SELECT (corpus, parent_id) FROM every WHERE parent_id IS NOT NULL
+                AND (corpus, utterance_id) NOT IN (SELECT (corpus, utterance_id) FROM selected))
+            AND (corpus, parent_id) NOT IN (SELECT (corpus, utterance_id) FROM selected)"""
+    ).fetchall()
     connection.execute(
         """CREATE TEMP TABLE sharing AS SELECT * FROM every
             WHERE audio_digest IN (SELECT audio_digest FROM selected)
@@ -136,6 +131,9 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
             SELECT DISTINCT source_digest, segment_start_s, segment_end_s, channel FROM selected
             WHERE source_digest IS NOT NULL
             EXCEPT SELECT source_digest, segment_start_s, segment_end_s, channel FROM kept;
+        CREATE TEMP TABLE gone_sources AS
+            SELECT source_digest FROM selected WHERE source_digest IS NOT NULL
+            EXCEPT SELECT source_digest FROM kept;
         DROP TABLE every"""
     ).fetchall()
 
@@ -193,9 +191,9 @@ def holdings(connection: duckdb.DuckDBPyConnection, lake: Lake) -> Iterator[Hold
         ) WHERE path IS NOT NULL ORDER BY ALL"""
     for path, digest, goes in _rows(connection, files):
         yield Holding("stored_audio", path, digest, "" if goes else "stays: other rows have it too")
-    for name in _LISTED:
+    for name in known_tables():
         for path in lake.list_files(f"tables/{name}"):
-            if path.endswith(".parquet"):
+            if name not in _NOT_LISTED and path.endswith(".parquet"):
                 yield from _in_table(connection, lake, name, path)
 
 
@@ -244,6 +242,8 @@ def held_by(columns: Sequence[str], corpus: str, relation: str) -> str:
             AND coalesce(gone.segment_start_s, 0) = held.start_s AND gone.segment_end_s IS NOT DISTINCT FROM held.end_s
             AND ({channel} IS NULL OR gone.channel IS NULL OR gone.channel = {channel}))"""
         )
+    elif not found and "source_digest" in columns:
+        found.append("source_digest IN (SELECT source_digest FROM gone_sources)")
     if not found and "uri" in columns:
         found.append("uri IN (SELECT audio_uri FROM gone_uris)")
     if "augmentation" in columns:  # noise is named in it

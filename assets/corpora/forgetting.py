@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+
+import polars as pl
 
 from assets.audio.members import split_member
 from assets.corpora.config import CorpusEntry
@@ -42,11 +44,24 @@ class Forgetting:
     ) -> Iterator[dict[str, Any] | SourceProblem]:
         """The table's rows, of which those with a recording on the list, under whatever name, are problems."""
         for row in made:
-            if self._forgotten.keys and isinstance(row, dict) and self._has_content(row):
+            if self._forgotten.keys and isinstance(row, dict) and self._is_known(row):
                 sources.forget(row["audio_uri"])
                 yield self._problem(row["utterance_id"], row["source"])
             else:
                 yield row
+
+    def without_pieces(
+        self, frames: Iterable[pl.DataFrame], tell: Callable[[SourceProblem], None]
+    ) -> Iterator[pl.DataFrame]:
+        """Batches of the table's rows, those of pieces that are on the list told and left out."""
+        for frame in frames:
+            if not self._forgotten.keys:
+                yield frame
+                continue
+            gone = [self._is_known(row) for row in frame.iter_rows(named=True)]
+            for utterance_id, source in frame.filter(gone).select("utterance_id", "source").iter_rows():
+                tell(self._problem(utterance_id, source))
+            yield frame.filter([not one for one in gone])
 
     def _is_forgotten(self, row: Row) -> bool:
         keys = [key_of("utterance", row.utterance_id)]
@@ -60,7 +75,10 @@ class Forgetting:
         keys += [key_of("file", uri) for uri in self._uris(row)]
         return self._forgotten.has(*keys)
 
-    def _has_content(self, row: dict[str, Any]) -> bool:
+    def _is_known(self, row: dict[str, Any]) -> bool:
+        """By its id, which may be that of a piece of what was read, or by its recording."""
+        if self._forgotten.has(key_of("utterance", row["utterance_id"])):
+            return True
         digest = row["source_digest"]
         places = (row["segment_start_s"], row["segment_end_s"], row["channel"])
         return digest is not None and self._forgotten.has(content_key(digest, *places))

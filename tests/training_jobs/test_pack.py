@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from models import extend_text_tokenizer, make_byte_tokenizer
 from training_jobs.batches import PackedRows
 from training_jobs.jobs import PackJob, read_result, write_job
+from training_jobs.mixture import MixtureError
 from training_jobs.pack import PackError, run
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, names_of_rows, read_plan
+from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, names_of_rows, read_plan
 from training_jobs.profile import MixtureItem
 from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row
@@ -297,3 +299,56 @@ def test_all_ranks_together_see_every_row_once_per_epoch(tmp_path: Path, model_d
     batch = rows.batch(0, 0, 0)
     assert batch.input_ids_BT.shape == (1, 256)
     assert batch.tokens == np.load(job.output_dir / ROW_TOKENS_FILE)[batch.rows[0]]
+
+
+def test_rows_are_packed_by_what_is_known_of_them_and_counted_by_its_values(
+    tmp_path: Path, model_dir: Path
+) -> None:
+    rows = [
+        training_row(number, snr_db=float(number), licences=["NC"] if number % 2 else ["CC0-1.0"])
+        for number in range(20)
+    ]
+    rows[0]["metadata"] = json.dumps({"up_votes": "7"})
+    write_lake(tmp_path / "lake", rows)
+    where = [
+        {"field": "snr_db", "op": "ge", "value": 10},
+        {"field": "licence", "op": "not_in", "value": ["NC"]},
+    ]
+    voted = [{"field": "metadata.up_votes", "op": "ge", "value": 5}]
+    mixture = [
+        MixtureItem.model_validate({"task": "asr", "ratio": 1.0, "where": where}),
+        MixtureItem.model_validate({"task": "asr", "ratio": 2.0, "where": voted}),
+    ]
+    job = pack_job(tmp_path, model_dir, mixture=mixture)
+    run(job, Messages().report)
+    packed = sorted(name for row in packed_names(job) for name in row)
+    assert packed == sorted(["c/asr-0"] * 2 + [f"c/asr-{number}" for number in range(10, 20, 2)])
+    plan = read_plan(job.output_dir)
+    assert plan["drawn_by"]["licence"] == {
+        "CC0-1.0": {"rows": 6, "drawn": 6, "samples": 7, "tokens": plan["tokens"]}
+    }
+    assert plan["drawn_by"]["metadata.up_votes"]["7"]["samples"] == 2
+    assert plan["drawn_by"]["snr_db"]["known"]["samples"] == 7
+    assert plan["sources"]["c/asr"]["not_drawn"] == 14
+    result = read_result(job.output_dir)
+    assert result is not None
+    assert "| licence | CC0-1.0 | 6 | 6 | 7 |" in result["drawn_by_markdown"]
+
+
+def test_a_condition_that_nothing_meets_says_what_metadata_there_is(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(0, metadata=json.dumps({"age": "teens", "accent": "x"}))])
+    where = [{"field": "metadata.up_votes", "op": "ge", "value": 5}]
+    mixture = [MixtureItem.model_validate({"task": "asr", "ratio": 1.0, "where": where})]
+    with pytest.raises(MixtureError, match="is met by none of 1 training rows; metadata has accent, age"):
+        run(pack_job(tmp_path, model_dir, mixture=mixture), Messages().report)
+
+
+def test_a_pack_says_whose_rows_it_holds(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(number, speakers=[f"s{number}"]) for number in range(3)])
+    job = pack_job(tmp_path, model_dir)
+    run(job, Messages().report)
+    samples = pl.read_parquet(job.output_dir / SAMPLES_FILE).sort("row_id")
+    assert samples["speakers"].to_list() == [["s0"], ["s1"], ["s2"]]
+    assert samples["utterance_ids"].to_list() == [["u0"], ["u1"], ["u2"]]
+    assert samples["tokens"].sum() == read_plan(job.output_dir)["tokens"]
+    assert not (job.output_dir / ".work").exists()
