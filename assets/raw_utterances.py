@@ -1,5 +1,7 @@
 """``raw_utterances``: what each corpus says it has."""
 
+import os
+
 import dagster as dg
 
 from assets.corpora.ingest import ingest
@@ -18,7 +20,10 @@ def build(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         description="One row per utterance as the corpus states it: id, split, speaker, text, source file and digest.",
     )
     def raw_utterances(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-        outcomes = run_step(context, lambda corpus: ingest(workspace.corpus_to_read(corpus), workspace.lake))
+        workers = len(os.sched_getaffinity(0))
+        outcomes = run_step(
+            context, lambda corpus: ingest(workspace.corpus_to_read(corpus), workspace.lake, workers)
+        )
         return dg.MaterializeResult(metadata=totals(outcomes))
 
     return raw_utterances

@@ -28,6 +28,7 @@ from validation.tasks import Task as Task
 
 TableName = Literal[
     "raw_utterances",
+    "recordings",
     "audio_22k",
     "audio_quality",
     "accepted_utterances",
@@ -84,6 +85,25 @@ class RawUtterances(_Contract):
     difficulty: str = pa.Field(nullable=True, description="as the corpus states it: a word or a number")
     consent: str = pa.Field(nullable=True)
     metadata: str = pa.Field(nullable=True, description="what else the corpus states of the row, as JSON")
+
+
+class Recordings(_Contract):
+    """One row per recording that was cut into pieces: how much of it they are, and how much was left out."""
+
+    corpus: str
+    utterance_id: str = pa.Field(description="of the recording; its pieces' parent_id")
+    source: str
+    audio_uri: str
+    source_digest: str = pa.Field(str_matches=_DIGEST)
+    duration_s: float = pa.Field(nullable=True, ge=0, description="up to where it decodes; null: not at all")
+    channels: pl.Int32 = pa.Field(nullable=True, gt=0)
+    lanes: pl.Int32 = pa.Field(nullable=True, gt=0, description="channels that are cut each for itself")
+    speech_s: float = pa.Field(nullable=True, ge=0, description="of the voice activity model, over all lanes")
+    pieces: pl.Int64 = pa.Field(ge=0)
+    pieces_s: float = pa.Field(ge=0)
+    left_out_s: float = pa.Field(nullable=True, ge=0, description="of all lanes: what is in no piece")
+    cut_in_speech: pl.Int64 = pa.Field(ge=0, description="pieces of which an end is not in a pause")
+    reason: str = pa.Field(nullable=True, isin=list(REASONS), description="why not all of it was heard")
 
 
 class Audio22k(_Contract):
@@ -183,6 +203,7 @@ class AudioTokens(_Contract):
 
 TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "raw_utterances": RawUtterances,
+    "recordings": Recordings,
     "audio_22k": Audio22k,
     "audio_quality": AudioQuality,
     "accepted_utterances": AcceptedUtterances,

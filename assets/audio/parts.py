@@ -50,6 +50,11 @@ class Parts:
         if len(self._pending) >= max(self._batch, self._written // _SHARE_AT_RISK):
             self.flush()
 
+    @property
+    def columns(self) -> list[str]:
+        """Of its rows."""
+        return list(self._schema)
+
     def flush(self) -> None:
         """Write what is not on the disk yet, and with it the files that the rows name."""
         if self._pending:

@@ -6,25 +6,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import polars as pl
 from tqdm import tqdm
 
-from assets.audio.audio_pass import RECORDING, each_recording, limit_s, tasks_of
+from assets.audio.audio_pass import each_recording, limit_s, tasks_of
+from assets.audio.memory import run
 from assets.audio.problem import AudioProblem
 from assets.audio.results import (
     AUDIO_RECIPE,
-    KEY,
     AudioResults,
     is_whole_sql,
     keyed_sql,
     list_stored,
     results_path,
-    same_key,
 )
 from assets.audio.work import do_source
 from assets.corpora.config import CorpusEntry
-from validation.batches import Spool, batches_of, database, files_of, spool, write_batches
+from validation.batches import Spool, database, files_of, spool, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.ledger import (
@@ -41,11 +39,6 @@ from validation.steps import StepOutcome, run_step, table_digest
 from validation.stored_audio import STORED_RATE_HZ
 
 STEP: Stage = "audio_22k"
-# DuckDB's twin of assets.audio.members.split_member: the file in which a recording lies.
-_FILE = (
-    r"CASE WHEN audio_offset IS NULL THEN audio_uri "
-    r"ELSE regexp_extract(audio_uri, '(?is)^(.*?\.(?:tar|parquet|arrow))!', 1) END"
-)
 
 
 def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
@@ -87,7 +80,7 @@ def _is_stored(corpus: str, lake: Lake) -> bool:
         list_stored(connection, lake, corpus)
         table = files_of(lake, "audio_22k", [corpus])
         is_there = f"{is_whole_sql('audio_path', 'frames')} AND {is_whole_sql('view_path', 'view_frames')}"
-        return _count(connection, f"SELECT count(*) FROM {table} WHERE NOT ({is_there})") == 0
+        return run(connection, f"SELECT count(*) FROM {table} WHERE NOT ({is_there})") == [(0,)]
 
 
 def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
@@ -95,8 +88,9 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     with database(lake) as connection, spool() as faults:
         rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
         results = AudioResults(lake, corpus, entry.audio, connection)
-        wanted, missing, files = _find_missing(connection, rows)
-        tasks = tasks_of(lake.url, corpus, entry.audio, _in_order_of_files(connection))
+        missing = results.memory.find_missing(rows)
+        files = missing.recordings
+        tasks = tasks_of(lake.url, corpus, entry.audio, results.memory.missing())
         try:
             with tqdm(total=files, desc=f"{corpus}: audio", unit="file", disable=None) as progress:
                 done = each_recording(do_source, tasks, min(workers, max(files, 1)), limit_s, progress)
@@ -107,12 +101,11 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
         finally:
             # Also when the run is interrupted: what is done stays done.
             results.flush()
-        connection.execute("DROP TABLE missing").fetchall()
         summary = _Summary()
         stored = summary.split(corpus, results.finish(rows), faults)
         height = write_batches(lake, "audio_22k", corpus, stored)
         write_ledger_frames(lake, corpus, STEP, faults.batches())
-    counts = {"files_done": files, "reused": wanted - missing, "ended_here": summary.faults}
+    counts = {"files_done": files, "reused": missing.wanted - missing.missing, "ended_here": summary.faults}
     return {"rows": height, "hours": round(summary.seconds / 3600, 4), **counts}
 
 
@@ -141,40 +134,3 @@ def _ledger_row(corpus: str, row: dict[str, Any]) -> LedgerRow:
     detail = f"{row['source']}: {row['audio_uri']} {row['detail']}"
     place = (corpus, row["utterance_id"], row["source"])
     return LedgerRow(*place, STEP, row["reason"], detail, row["value"], row["limit"])
-
-
-def _find_missing(connection: duckdb.DuckDBPyConnection, rows: str) -> tuple[int, int, int]:
-    """Make the table ``missing`` of keys without a result; counts of keys wanted, missing, and their recordings."""
-    keys = ", ".join(KEY)
-    place = "{'audio_uri': audio_uri, 'audio_offset': audio_offset, 'audio_bytes': audio_bytes}"
-    wanted = (
-        f"SELECT {keys}, arg_min({place}, number) AS place, min(number) AS number FROM {rows} GROUP BY {keys}"
-    )
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE missing AS SELECT w.* EXCLUDE (place), unnest(w.place) FROM ({wanted}) w "
-        f"ANTI JOIN known k ON {same_key('w', 'k')}"
-    ).fetchall()
-    recordings = f"SELECT DISTINCT {', '.join(RECORDING)} FROM missing"
-    return (
-        _count(connection, f"SELECT count(*) FROM (SELECT DISTINCT {keys} FROM {rows})"),
-        _count(connection, "SELECT count(*) FROM missing"),
-        _count(connection, f"SELECT count(*) FROM ({recordings})"),
-    )
-
-
-def _in_order_of_files(connection: duckdb.DuckDBPyConnection) -> Iterator[pl.DataFrame]:
-    """The missing segments, those of a recording together, and so the members of a tar, as they lie in it."""
-    recording = ", ".join(RECORDING)
-    return batches_of(
-        connection,
-        f"SELECT m.* FROM (SELECT *, {_FILE} AS file FROM missing) m "
-        f"JOIN (SELECT {_FILE} AS file, min(number) AS place FROM missing GROUP BY ALL) f ON m.file = f.file "
-        f"JOIN (SELECT {recording}, min(number) AS place FROM missing GROUP BY ALL) r "
-        f"ON {same_key('m', 'r', RECORDING)} "
-        "ORDER BY f.place, m.audio_offset NULLS FIRST, r.place, m.number",
-    )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
-    ((count,),) = connection.execute(statement).fetchall()
-    return int(count)

@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from assets.audio import memory
 from assets.audio.loudness import Gain
 from assets.audio.parts import Parts
 from assets.audio.problem import AudioProblem
@@ -25,7 +26,6 @@ from assets.audio.settings import AudioSettings
 from assets.audio.work import Recording, SegmentResult
 from assets.audio.write import Stored
 from validation.batches import batches_of, quoted
-from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import COUNTS, Measures
 from validation.reasons import PASSING
@@ -76,16 +76,10 @@ _LISTED = 65_536
 _SUFFIX = r"[^/](\.[A-Za-z0-9_+-]+)"  # the same to Python, polars and DuckDB
 
 
-def with_keys(raw: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``raw_utterances`` that have audio, with the columns :data:`KEY` of their results."""
-    with_audio = raw.filter(pl.col("audio_uri").is_not_null())
-    suffix = pl.col("audio_uri").str.extract(_SUFFIX + "$").fill_null("").str.to_lowercase()
-    start_s = pl.col("segment_start_s").fill_null(0.0)
-    return with_audio.with_columns(suffix=suffix, start_s=start_s, end_s=pl.col("segment_end_s"))
-
-
 def keyed_sql(raw: str) -> str:
-    """The same as DuckDB's relation, with ``number``, the row's place, from the relation of the whole table."""
+    """Rows of ``raw_utterances`` (DuckDB's relation of the file) that have audio, with the columns :data:`KEY` of their
+    results, and ``number``, the row's place.
+    """
     suffix = f"lower(regexp_extract(audio_uri, {quoted(_SUFFIX + '$')}, 1))"
     numbered = raw.removesuffix(")") + ", file_row_number = true)"
     return (
@@ -107,19 +101,19 @@ def results_path(corpus: str) -> str:
 
 def same_key(left: str, right: str, columns: Iterable[str] = KEY) -> str:
     """SQL's condition that two rows have the same key."""
-    return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name in columns)
+    return memory.same_key(left, right, columns)
 
 
 def list_stored(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> None:
     """The table ``stored(path, bytes)`` of the audio that lies in the lake; never all names are in memory."""
-    connection.execute("CREATE OR REPLACE TEMP TABLE stored (path VARCHAR, bytes BIGINT)").fetchall()
+    memory.run(connection, "CREATE OR REPLACE TEMP TABLE stored (path VARCHAR, bytes BIGINT)")
     for folder in (AUDIO_FOLDER, VIEW_FOLDER):
         files = lake.walk(f"{folder}/{corpus}")
         while some := list(islice(files, _LISTED)):
             connection.register(
                 "found", pl.DataFrame(some, schema=["path", "bytes"], orient="row").to_arrow()
             )
-            connection.execute("INSERT INTO stored SELECT path, bytes FROM found").fetchall()
+            memory.run(connection, "INSERT INTO stored SELECT path, bytes FROM found")
             connection.unregister("found")
 
 
@@ -129,12 +123,27 @@ def is_whole_sql(path: str, frames: str) -> str:
     return f"({path} IS NULL OR EXISTS ({lies}))"
 
 
+class ResultParts(Parts):
+    """Results on their way to the lake, before or during the pass that asks for them."""
+
+    def __init__(self, lake: Lake, corpus: str, settings: AudioSettings, batch: int = _BATCH) -> None:
+        super().__init__(lake, _folder(corpus), _SCHEMA, batch)
+        self._settings = settings.digest
+
+    def add_result(self, recording: Recording, segment: Segment, result: SegmentResult) -> None:
+        """Take a result; it is on the disk after at most a batch."""
+        self.add(_row(self._settings, recording, segment, result))
+
+
 class AudioResults:
     """The results of one corpus, read from and written to the lake.
 
     Args:
         connection: From :func:`validation.batches.database`; it keeps tables of this pass.
         batch: Results per part: how many are done again after a kill, at least.
+
+    Attributes:
+        memory: What is known already, and what is missing.
     """
 
     def __init__(
@@ -146,48 +155,21 @@ class AudioResults:
         batch: int = _BATCH,
     ) -> None:
         self._connection = connection
-        self._settings = settings.digest
-        self._parts = Parts(lake, _folder(corpus), _SCHEMA, batch)
+        self._parts = ResultParts(lake, corpus, settings, batch)
         list_stored(connection, lake, corpus)
         passing = ", ".join(quoted(reason) for reason in sorted(PASSING))
         is_stored = f"{is_whole_sql('path', 'frames')} AND {is_whole_sql('view_path', 'view_frames')}"
         # What earlier passes found and is still true: its audio lies in the lake, whole.
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE known AS SELECT {', '.join(KEY)}, filename, file_row_number "
-            f"FROM {self._parts.relation(self._parts.earlier)} "
-            f"WHERE recipe = {AUDIO_RECIPE} AND settings = {quoted(self._settings)} "
+        usable = (
+            f"recipe = {AUDIO_RECIPE} AND settings = {quoted(settings.digest)} "
             f"AND CASE WHEN reason IS NULL THEN {is_stored} ELSE reason NOT IN ({passing}) END"
-        ).fetchall()
-        connection.execute("DROP TABLE stored").fetchall()
+        )
+        self.memory = memory.Memory(connection, self._parts, KEY, usable)
+        memory.run(connection, "DROP TABLE stored")
 
     def add(self, recording: Recording, segment: Segment, result: SegmentResult) -> None:
         """Remember a result; it is on the disk after at most a batch."""
-        row: dict[str, Any] = dict.fromkeys(_SCHEMA)
-        row.update(
-            recipe=AUDIO_RECIPE,
-            settings=self._settings,
-            source_digest=recording.digest,
-            suffix=suffix_of(recording.uri),
-            raw_format=recording.raw_format,
-            start_s=segment.start_s,
-            end_s=segment.end_s,
-            channel=segment.channel,
-        )
-        if isinstance(result, AudioProblem):
-            row.update(_values(result, _PROBLEM))
-        else:
-            row.update(
-                {
-                    **_values(result.stored, _STORED),
-                    **_values(result, _SOURCE),
-                    **_values(result.gain, _GAIN),
-                    **_values(result.measures, MEASURES),
-                    "channels_used": list(result.channels_used),
-                }
-            )
-            if result.view is not None:
-                row.update({f"view_{name}": getattr(result.view, name) for name in _STORED})
-        self._parts.add(row)
+        self._parts.add_result(recording, segment, result)
 
     def flush(self) -> None:
         """Write what is not on the disk yet."""
@@ -202,50 +184,41 @@ class AudioResults:
         Returns:
             The rows with their results' columns, a batch at a time.
         """
-        self.flush()
-        keys, parts = ", ".join(KEY), self._parts
-        places = (
-            f"SELECT {keys}, filename, file_row_number FROM known "
-            f"UNION ALL SELECT {keys}, filename, file_row_number FROM {parts.relation(parts.new)}"
-        )
-        wanted = f"SELECT {keys}, min(number) AS number FROM {rows} GROUP BY ALL"
-        # Two parts may hold the same result, one of them from a pass that was killed.
-        self._connection.execute(
-            "CREATE OR REPLACE TEMP TABLE chosen AS SELECT w.number, "
-            "min({'filename': p.filename, 'row': p.file_row_number}) AS place "
-            f"FROM ({wanted}) w JOIN ({places}) p ON {same_key('w', 'p')} GROUP BY w.number"
-        ).fetchall()
-        columns = ", ".join(f'r."{name}"' for name in _SCHEMA)
-        found = batches_of(
-            self._connection,
-            f"SELECT {columns} FROM {parts.relation([*parts.earlier, *parts.new])} r JOIN chosen c "
-            "ON r.filename = c.place.filename AND r.file_row_number = c.place.row ORDER BY c.number",
-        )
-        self._parts.replace(found)
+        whole = self.memory.settle(rows)
         kept = ", ".join(f'r."{name}"' for name in _SCHEMA if name not in KEY)
-        whole = self._parts.relation([self._parts.whole])
         return batches_of(
             self._connection,
             f"SELECT w.*, {kept} FROM {rows} w LEFT JOIN {whole} r ON {same_key('w', 'r')} ORDER BY w.number",
         )
 
 
-def join_results(rows: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
-    """The rows, from :func:`with_keys`, in their order, with their results' columns."""
-    return rows.join(results, on=KEY, how="left", nulls_equal=True, maintain_order="left")
-
-
-def read_results(lake: Lake, corpus: str) -> pl.DataFrame:
-    """The results of the last finished pass.
-
-    Raises:
-        UserError: if there is none.
-    """
-    path = results_path(corpus)
-    if not lake.exists(path):
-        raise UserError(f"corpus {corpus!r}: {lake.uri(path)} is missing; run the step audio_22k first")
-    with lake.open(path) as stream:
-        return pl.read_parquet(stream)
+def _row(settings: str, recording: Recording, segment: Segment, result: SegmentResult) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_SCHEMA)
+    row.update(
+        recipe=AUDIO_RECIPE,
+        settings=settings,
+        source_digest=recording.digest,
+        suffix=suffix_of(recording.uri),
+        raw_format=recording.raw_format,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        channel=segment.channel,
+    )
+    if isinstance(result, AudioProblem):
+        row.update(_values(result, _PROBLEM))
+        return row
+    row.update(
+        {
+            **_values(result.stored, _STORED),
+            **_values(result, _SOURCE),
+            **_values(result.gain, _GAIN),
+            **_values(result.measures, MEASURES),
+            "channels_used": list(result.channels_used),
+        }
+    )
+    if result.view is not None:
+        row.update({f"view_{name}": getattr(result.view, name) for name in _STORED})
+    return row
 
 
 def _folder(corpus: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain, islice
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal, get_args
 
 import polars as pl
 
+from assets.audio.pieces import CutRows, cut_rows, pieces_digest
 from assets.corpora.config import CorpusEntry
 from assets.corpora.forgetting import Forgetting
 from assets.corpora.readers import READERS
@@ -25,6 +27,7 @@ from validation.errors import UserError
 from validation.forgotten import ForgottenRows
 from validation.lake import Lake
 from validation.ledger import LedgerRow, Reason, has_ended_with, ledger_partition, write_ledger_part
+from validation.reasons import PASSING
 from validation.schemas import frame_from_rows
 from validation.steps import StepOutcome, run_step
 
@@ -37,13 +40,16 @@ _READ = "read"
 _TOLD = 3  # faults of the root in the error for a corpus without rows
 
 
-def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
+def ingest(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutcome:
     """Read the corpus into ``raw_utterances`` and its first part of the ledger.
 
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
     ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text``,
     ``special_token_in_text`` and ``forgotten``. As long as a row is ``unreadable``, the next run tries again.
+
+    Where the entry says that recordings are cut (:mod:`assets.audio.pieces`), each piece is a row that was read, in its
+    recording's place; the recording is a row itself, of the ledger, only if it is not cut, or not to its end.
 
     Raises:
         UserError: if the root holds nothing that the reader reads.
@@ -54,21 +60,28 @@ def ingest(entry: CorpusEntry, lake: Lake) -> StepOutcome:
     )
     forgotten = ForgottenRows.read(lake, entry.name)
     asked = {"recipe": _RECIPE, "entry": configuration, "listing": root.listing_digest()}
-    inputs = digest_value({**asked, **({"forgotten": forgotten.inputs} if forgotten.inputs else {})})
+    if forgotten.inputs:
+        asked["forgotten"] = forgotten.inputs
+    if entry.makes_pieces:
+        asked["pieces"] = pieces_digest(entry)
+    inputs = digest_value(asked)
     part = ledger_partition(entry.name, STEP)
     outputs = [lake.table_path("raw_utterances", entry.name), lake.table_path("ledger", part)]
+    passing = PASSING if entry.makes_pieces else _PASSING
     return run_step(
         lake,
         STEP,
         entry.name,
         inputs,
         outputs,
-        lambda: _compute(entry, root, lake, Forgetting(entry, root, forgotten)),
-        is_whole=lambda: not has_ended_with(lake, entry.name, STEP, _PASSING),
+        lambda: _compute(entry, root, lake, Forgetting(entry, root, forgotten), workers),
+        is_whole=lambda: not has_ended_with(lake, entry.name, STEP, passing),
     )
 
 
-def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, forgetting: Forgetting) -> dict[str, Any]:
+def _compute(
+    entry: CorpusEntry, root: CorpusRoot, lake: Lake, forgetting: Forgetting, workers: int
+) -> dict[str, Any]:
     kept = f"work/{STEP}/{entry.name}.parquet"
     counts: Counter[str] = Counter()
     with (
@@ -76,16 +89,34 @@ def _compute(entry: CorpusEntry, root: CorpusRoot, lake: Lake, forgetting: Forge
         TableRows(entry) as table_rows,
         # Table and ledger are written one after the other.
         TemporaryFile("w+", encoding="utf-8") as problems,
+        ExitStack() as stack,
     ):
         sources.remember(lake, kept)
         frames = _frames(entry, root, sources, table_rows, forgetting, problems, counts)
-        rows = write_batches(lake, STEP, entry.name, frames)
+        cut: CutRows | None = None
+        if entry.makes_pieces:
+            cut = stack.enter_context(cut_rows(entry, lake, frames, workers))
+            frames = cut.frames()
+        rows = write_batches(lake, STEP, entry.name, _counted(frames, counts))
         problems.seek(0)
         ended_here = (LedgerRow(*json.loads(line)) for line in problems)
-        write_ledger_part(lake, entry.name, STEP, ended_here)
+        write_ledger_part(
+            lake, entry.name, STEP, chain(ended_here, () if cut is None else cut.problems(STEP))
+        )
         sources.keep(lake, kept)
+        if cut is None:
+            lake.remove_table("recordings", entry.name)
+        else:
+            cut.write_recordings()
+            counts[_READ] += cut.added
     splits = {split: counts[split] for split in sorted(get_args(Split)) if counts[split]}
     return {"rows": rows, "read": counts[_READ], "ended_here": counts[_READ] - rows, "splits": splits}
+
+
+def _counted(frames: Iterable[pl.DataFrame], counts: Counter[str]) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        counts.update(frame["split"].to_list())
+        yield frame
 
 
 def _frames(
@@ -110,7 +141,6 @@ def _frames(
                 problems.write(json.dumps(row) + "\n")
             else:
                 kept.append(made)
-                counts[made["split"]] += 1
         yield frame_from_rows(STEP, kept)
     if counts[_READ] == len(root.faults):
         found = "; ".join(["", *(fault.detail for fault in root.faults[:_TOLD])])

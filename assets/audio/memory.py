@@ -1,0 +1,133 @@
+"""What a pass over a corpus' recordings knows already, what it has yet to find, and what is left of it at its end."""
+
+# ruff: noqa: S608 - statements are made of names of columns and quoted paths
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from assets.audio.audio_pass import RECORDING
+from assets.audio.parts import Parts
+from validation.batches import batches_of
+
+# DuckDB's twin of assets.audio.members.split_member: the file in which a recording lies.
+_FILE = (
+    r"CASE WHEN audio_offset IS NULL THEN audio_uri "
+    r"ELSE regexp_extract(audio_uri, '(?is)^(.*?\.(?:tar|parquet|arrow))!', 1) END"
+)
+
+
+def same_key(left: str, right: str, columns: Iterable[str]) -> str:
+    """SQL's condition that two rows have the same key."""
+    return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name in columns)
+
+
+def run(connection: duckdb.DuckDBPyConnection, statement: str) -> list[Any]:
+    """Do what the statement says; all of its rows, which must be few."""
+    # Until they are fetched, the connection does nothing else.
+    rows: list[Any] = connection.execute(statement).fetchall()
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """How many keys a pass was asked for, how many of them it does not know, and of how many recordings."""
+
+    wanted: int
+    missing: int
+    recordings: int
+
+
+class Memory:
+    """The rows of :class:`assets.audio.parts.Parts`, by their keys.
+
+    Args:
+        connection: From :func:`validation.batches.database`; it keeps tables of this pass.
+        usable: SQL's condition that a row of an earlier pass is still true.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, parts: Parts, key: tuple[str, ...], usable: str
+    ) -> None:
+        self._connection = connection
+        self._parts = parts
+        self._key = key
+        self._keys = ", ".join(key)
+        run(
+            connection,
+            f"CREATE OR REPLACE TEMP TABLE known AS SELECT {self._keys}, filename, file_row_number "
+            f"FROM {parts.relation(parts.earlier)} WHERE {usable}",
+        )
+
+    def find_missing(self, rows: str) -> Missing:
+        """Look for keys of which nothing is known.
+
+        Args:
+            rows: DuckDB's relation of rows with the key, the columns of recordings, and ``number``, their order.
+        """
+        place = "{'audio_uri': audio_uri, 'audio_offset': audio_offset, 'audio_bytes': audio_bytes}"
+        wanted = (
+            f"SELECT {self._keys}, arg_min({place}, number) AS place, min(number) AS number FROM {rows} "
+            f"GROUP BY {self._keys}"
+        )
+        run(
+            self._connection,
+            "CREATE OR REPLACE TEMP TABLE missing AS SELECT w.* EXCLUDE (place), unnest(w.place) "
+            f"FROM ({wanted}) w ANTI JOIN known k ON {same_key('w', 'k', self._key)}",
+        )
+        recordings = f"SELECT DISTINCT {', '.join(RECORDING)} FROM missing"
+        return Missing(
+            self._count(f"SELECT DISTINCT {self._keys} FROM {rows}"),
+            self._count("SELECT 1 FROM missing"),
+            self._count(recordings),
+        )
+
+    def missing(self) -> Iterator[pl.DataFrame]:
+        """The missing keys, those of a recording together, and so the members of a tar, as they lie in it."""
+        recording = ", ".join(RECORDING)
+        return batches_of(
+            self._connection,
+            f"SELECT m.* FROM (SELECT *, {_FILE} AS file FROM missing) m "
+            f"JOIN (SELECT {_FILE} AS file, min(number) AS place FROM missing GROUP BY ALL) f ON m.file = f.file "
+            f"JOIN (SELECT {recording}, min(number) AS place FROM missing GROUP BY ALL) r "
+            f"ON {same_key('m', 'r', RECORDING)} "
+            "ORDER BY f.place, m.audio_offset NULLS FIRST, r.place, m.number",
+        )
+
+    def settle(self, rows: str) -> str:
+        """Write the pass's one file, with what is known of just these rows, in their order, and remove the parts.
+
+        Returns:
+            DuckDB's relation of that file.
+        """
+        self._parts.flush()
+        parts = self._parts
+        places = (
+            f"SELECT {self._keys}, filename, file_row_number FROM known "
+            f"UNION ALL SELECT {self._keys}, filename, file_row_number FROM {parts.relation(parts.new)}"
+        )
+        wanted = f"SELECT {self._keys}, min(number) AS number FROM {rows} GROUP BY {self._keys}"
+        # Two parts may hold the same key, one of them from a pass that was killed.
+        run(
+            self._connection,
+            "CREATE OR REPLACE TEMP TABLE chosen AS SELECT w.number, "
+            "min({'filename': p.filename, 'row': p.file_row_number}) AS place "
+            f"FROM ({wanted}) w JOIN ({places}) p ON {same_key('w', 'p', self._key)} GROUP BY w.number",
+        )
+        columns = ", ".join(f'r."{name}"' for name in parts.columns)
+        parts.replace(
+            batches_of(
+                self._connection,
+                f"SELECT {columns} FROM {parts.relation([*parts.earlier, *parts.new])} r JOIN chosen c "
+                "ON r.filename = c.place.filename AND r.file_row_number = c.place.row ORDER BY c.number",
+            )
+        )
+        return parts.relation([parts.whole])
+
+    def _count(self, statement: str) -> int:
+        ((count,),) = run(self._connection, f"SELECT count(*) FROM ({statement})")
+        return int(count)
