@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from models.tokenizers.mel_kmeans import MelKmeansTokenizer
 from training_jobs.jobs import FitTokenizerJob, write_result
-from training_jobs.lake_audio import Waveform, read_waveform
+from training_jobs.lake_audio import Waveform, read_waveforms
 from training_jobs.plan import RECORDINGS_FILE
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
@@ -101,8 +101,8 @@ def draw_recordings(lake: Lake, corpora: list[str], max_seconds: float, seed: in
 
 
 def _waveforms(lake: Lake, recordings: pl.DataFrame) -> Iterator[Waveform]:
-    for path in tqdm(recordings["audio_path"].to_list(), desc="read audio", mininterval=2, unit=" files"):
-        yield read_waveform(lake, path)
+    paths = tqdm(recordings["audio_path"].to_list(), desc="read audio", mininterval=2, unit=" files")
+    yield from read_waveforms(lake, paths)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from validation.errors import UserError
 from validation.lake_files import LakeFiles
 
+_AHEAD = 8
 Waveform: TypeAlias = tuple[NDArray[np.float32], int]  # samples in [-1, 1], mono; rate in Hz
 
 
@@ -29,6 +32,25 @@ def read_waveform(lake: LakeFiles, audio_path: str) -> Waveform:
     with _opened(lake, audio_path) as sound:
         samples: NDArray[np.float32] = sound.read(dtype="float32")
         return samples, int(sound.samplerate)
+
+
+def read_waveforms(lake: LakeFiles, audio_paths: Iterable[str]) -> Iterator[Waveform]:
+    """The recordings in their order; some are read ahead where each is asked of an object store.
+
+    Raises:
+        StoredAudioError: likewise.
+    """
+    if lake.is_local:
+        yield from (read_waveform(lake, path) for path in audio_paths)
+        return
+    ahead: deque[Future[Waveform]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as threads:
+        for path in audio_paths:
+            ahead.append(threads.submit(read_waveform, lake, path))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def read_piece(lake: LakeFiles, audio_path: str, start_s: float, seconds: float) -> Waveform:

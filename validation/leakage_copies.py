@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +18,7 @@ from validation.fingerprint_confirm import LEAST_CORRELATION, correlation
 from validation.fingerprint_match import find_copies
 from validation.lake import Lake
 from validation.leakage_store import Fingerprints
+from validation.remote import at_once
 from validation.stored_audio import STORED_RATE_HZ
 
 _CLIPS_PER_INDEX = 8192
@@ -119,7 +119,7 @@ def _confirmed(
 
     found: list[float] = []
     rows = suspects.select("digest", "of_digest", "offset")
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(at_once(lake.url)) as threads:
         for part in rows.iter_slices(_PAIRS_AT_ONCE):
             found.extend(threads.map(alike, part.iter_rows()))
     measured = suspects.with_columns(

@@ -59,6 +59,7 @@ class RemoteSettings(Strict):
         part_mib: Size of the parts of large objects, in MiB; smaller objects are written by one request.
         addressing: Whether the bucket stands in the ``path`` or is a part of the host (``virtual``); ``auto``: in the
             path where there is an endpoint of one's own.
+        workers_per_core: Processes or threads at work on recordings in a store, per core: most of the time they wait.
     """
 
     connect_timeout_s: float = Field(default=5.0, gt=0)
@@ -67,6 +68,7 @@ class RemoteSettings(Strict):
     connections: int = Field(default=32, ge=1)
     part_mib: int = Field(default=8, ge=5, le=512)  # S3 takes no smaller parts
     addressing: Literal["auto", "path", "virtual"] = "auto"
+    workers_per_core: int = Field(default=2, ge=1, le=32)
 
     @classmethod
     def from_environment(cls) -> RemoteSettings:
@@ -123,6 +125,12 @@ def filesystem_of(url: str) -> tuple[Any, str]:
             f"{shown}: wanted is s3://bucket/prefix, and credentials in the environment only"
         )
     return object_store(), path
+
+
+def at_once(*urls: str) -> int:
+    """How many workers to have on what lies at these URLs: one per core, and more where they wait for a store."""
+    cores = len(os.sched_getaffinity(0))
+    return cores * (RemoteSettings.from_environment().workers_per_core if any(map(is_s3, urls)) else 1)
 
 
 def open_url(url: str) -> Any:

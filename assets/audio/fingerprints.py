@@ -7,7 +7,6 @@ does not show in how many passes it was made.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
 from validation.leakage_copies import read_stored
+from validation.remote import at_once
 from validation.schemas import TableName, frame_from_rows, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.stored_audio import STORED_RATE_HZ
@@ -103,7 +103,7 @@ def _run(corpus: str, lake: Lake, missing: pl.DataFrame) -> None:
     """Fingerprint the audio in threads, which hold the interpreter's lock only between the numbers."""
     rows = missing.iter_rows()
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads,
+        ThreadPoolExecutor(at_once(lake.url)) as threads,
         tqdm(total=missing.height, desc=f"{corpus}: fingerprints", unit="file", disable=None) as progress,
     ):
         while part := list(islice(rows, _PER_PART)):

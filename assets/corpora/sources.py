@@ -23,8 +23,10 @@ from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem
 from validation.lake import Lake
 from validation.ledger import Reason
+from validation.remote import is_s3
 
-_THREADS = 4  # hashing frees the interpreter, and object stores answer slowly
+_THREADS = 4  # hashing frees the interpreter
+_STORE_THREADS = 16  # which wait for answers
 _BLOCK_BYTES = 1 << 20
 _CACHE_KIB = 1 << 13
 _TOGETHER = 16  # files to a thread: handing over takes as long as a short one
@@ -82,7 +84,7 @@ class Sources:
 
     def __init__(self, root: CorpusRoot) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(_THREADS)
+        self._threads = ThreadPoolExecutor(_STORE_THREADS if is_s3(root.uri("")) else _THREADS)
         self._database = sqlite3.connect("")  # a file of SQLite's own that goes with the connection
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
