@@ -120,35 +120,53 @@ NOTES: tuple[Check, ...] = (
 )
 
 
-def violations(
-    thresholds: Thresholds, measures: Mapping[str, Any], language: str, checks: tuple[Check, ...] = CHECKS
-) -> list[Violation]:
-    """What a row violates, the most important first.
+class RowChecks:
+    """Asks checks of one row after the other.
 
     Args:
-        measures: Columns of ``audio_quality`` and of the text measures; one that is absent or ``None`` was not taken.
-        language: A language tag such as ``en`` or ``zh-CN``, for the limits that depend on it.
         checks: :data:`CHECKS`, or :data:`NOTES` for what does not keep a row from being accepted.
     """
-    found = []
-    duration_s = measures.get("duration_s")
-    for check in checks:
-        value = measures.get(check.column)
-        if value is None or (duration_s is not None and duration_s < check.from_s):
-            continue
-        size = abs(value) if check.is_absolute else value
-        limit = thresholds.limit(check.threshold, language)
-        if math.isnan(size) or (size < limit if check.side == "min" else size > limit):
-            relation = "below" if check.side == "min" else "above"
-            detail = f"{check.words} {value:.6g}{check.unit} is {relation} the limit of {limit:g}{check.unit}"
-            found.append(Violation(check.reason, float(value), limit, detail))
-    return found
+
+    def __init__(self, thresholds: Thresholds, checks: tuple[Check, ...] = CHECKS) -> None:
+        self._thresholds = thresholds
+        self._checks = checks
+        self._limits: dict[str, list[tuple[Check, float]]] = {}
+
+    def violations(self, measures: Mapping[str, Any], language: str) -> list[Violation]:
+        """What a row violates, the most important first.
+
+        Args:
+            measures: Columns of ``audio_quality`` and of the text measures; one that is absent or ``None`` was not
+                taken.
+            language: A language tag such as ``en`` or ``zh-CN``, for the limits that depend on it.
+        """
+        found = []
+        duration_s = measures.get("duration_s")
+        for check, limit in self._of(language):
+            value = measures.get(check.column)
+            if value is None or (duration_s is not None and duration_s < check.from_s):
+                continue
+            size = abs(value) if check.is_absolute else value
+            if math.isnan(size) or (size < limit if check.side == "min" else size > limit):
+                relation = "below" if check.side == "min" else "above"
+                detail = (
+                    f"{check.words} {value:.6g}{check.unit} is {relation} the limit of {limit:g}{check.unit}"
+                )
+                found.append(Violation(check.reason, float(value), limit, detail))
+        return found
+
+    def _of(self, language: str) -> list[tuple[Check, float]]:
+        limits = self._limits.get(language)
+        if limits is None:
+            limits = [(check, self._thresholds.limit(check.threshold, language)) for check in self._checks]
+            self._limits[language] = limits
+        return limits
 
 
 def is_outside(thresholds: Thresholds, columns: list[str], checks: tuple[Check, ...] = CHECKS) -> pl.Expr:
     """Whether a row of a table with these columns, ``language`` among them, violates any check.
 
-    Equal to asking :func:`violations` of each row, at the cost of a comparison per column.
+    Equal to asking :class:`RowChecks` of each row, at the cost of a comparison per column.
     """
     outside = [_is_outside(thresholds, check) for check in checks if check.column in columns]
     return pl.any_horizontal(outside) if outside else pl.lit(False)

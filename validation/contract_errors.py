@@ -86,9 +86,10 @@ def failing_rows(frame: pl.DataFrame, error: SchemaErrors, first_row: int = 0) -
     ).sort("position", "column_name", "check_name", nulls_last=False)
     ids = None if name is None else frame[name].cast(pl.String)
     rows = [None if ids is None or place is None else ids[place] for place in cases["position"]]
-    return cases.with_columns(
+    placed: pl.DataFrame = cases.with_columns(
         row_id=pl.Series(rows, dtype=pl.String), position=pl.col("position") + first_row
     ).select(pl.col(column).cast(kind) for column, kind in _SCHEMA.items())
+    return placed
 
 
 def _told(kind: dict[str, object]) -> str:

@@ -18,16 +18,10 @@ from validation.schemas import frame_from_rows
 TextFault = Callable[[str], str | None]
 """What is wrong with a corrected text; ``None``: nothing."""
 
-_DECIDED_UPON = (
-    "corpus",
-    "utterance_id",
-    "content",
-    "source_digest",
-    "segment_start_s",
-    "segment_end_s",
-    "text",
+_DECIDED_UPON: tuple[str, ...] = (
+    *("corpus", "utterance_id", "content", "source_digest", "segment_start_s", "segment_end_s", "text"),
+    *("messages", "reason", "stage", "source"),
 )
-_DECIDED_UPON += ("messages", "reason", "stage", "source")
 _Key = tuple[str, str, str]  # corpus, id and content
 
 

@@ -69,11 +69,13 @@ def _compute(corpus: str, lake: Lake, judge: Judge) -> dict[str, Any]:
         def kept() -> Iterator[pl.DataFrame]:
             nonlocal seconds
             for batch in _whole_conversations(candidates(lake, corpus)):
-                rows, ends = judge.judge(batch)
+                accepted, ends = judge.judge(batch)
                 ledger.add(ends)
-                seconds += float(rows["duration_s"].sum() or 0.0)
-                splits.update(dict(rows["split"].value_counts().iter_rows()))
-                yield rows.select(columns)
+                seconds += float(accepted["duration_s"].sum() or 0.0)
+                splits.update(dict(accepted["split"].value_counts().iter_rows()))
+                rows = accepted.select(columns)
+                del batch, accepted, ends  # they would be held until the rows are written
+                yield rows
 
         written = write_batches(lake, "accepted_utterances", corpus, kept())
         write_ledger_frames(lake, corpus, STEP, ledger.batches())
@@ -93,14 +95,14 @@ def _whole_conversations(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFra
     held: pl.DataFrame | None = None
     for batch in batches:
         rows = batch if held is None else pl.concat([held, batch])
+        held = None
         last = rows["conversation_id"][-1] if rows.height else None
-        first_of_last = rows.height
         if last is not None:
             first_of_last = rows["conversation_id"].eq_missing(last).arg_true()[0]
-        held = rows[first_of_last:]
-        if first_of_last:
-            yield rows[:first_of_last]
-    if held is not None and held.height:
+            rows, held = rows[:first_of_last], rows[first_of_last:]
+        if rows.height:
+            yield rows
+    if held is not None:
         yield held
 
 

@@ -12,6 +12,7 @@ from validation.lake import Lake
 from validation.schemas import empty_frame
 
 _AUDIO = ("utterance_id", "audio_path", "audio_digest", "view_path", "view_digest")
+_ROWS = 4_096  # at once: with all their columns, several copies of them exist
 
 
 def candidates(lake: Lake, corpus: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
@@ -30,7 +31,7 @@ def candidates(lake: Lake, corpus: str, columns: Sequence[str] | None = None) ->
     """
     stored = _stored(lake, corpus, ["utterance_id"] if columns else None)
     held = next(stored)
-    for raw in read_batches(lake, "raw_utterances", corpus, columns):
+    for raw in read_batches(lake, "raw_utterances", corpus, columns, _ROWS):
         ids = raw["utterance_id"].implode()
         # As long as the last row held belongs to this batch, the next one may, too.
         while held.is_empty() or held["utterance_id"].tail(1).is_in(ids).item():
@@ -53,8 +54,8 @@ def _stored(lake: Lake, corpus: str, measures: Sequence[str] | None) -> Iterator
     measured = [name for name in empty_frame("audio_quality").columns if measures is None or name in measures]
     beside = [name for name in measured if name not in ("corpus", "utterance_id")]
     yield empty_frame("audio_22k").select(_AUDIO).hstack(empty_frame("audio_quality").select(beside))
-    audio = read_batches(lake, "audio_22k", corpus, _AUDIO)
-    quality = read_batches(lake, "audio_quality", corpus, measured)
+    audio = read_batches(lake, "audio_22k", corpus, _AUDIO, _ROWS)
+    quality = read_batches(lake, "audio_quality", corpus, measured, _ROWS)
     one, other = next(audio, None), next(quality, None)
     while one is not None and other is not None:
         rows = min(one.height, other.height)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from assets.corpora.conversation import AUDIO_MARKER
-from validation.checks import CHECKS, NOTES, Check, is_outside, violations
+from validation.checks import CHECKS, NOTES, RowChecks, is_outside
 from validation.ledger import LedgerRow, Stage, ledger_frame
 from validation.reasons import Reason
 from validation.review import Decision, Decisions
@@ -46,6 +46,8 @@ class Judge:
         self._decided = pl.Series(decisions.utterance_ids, dtype=pl.String)
         self._occurrences = occurrences
         self._tells_language = tells_language
+        self._checks = RowChecks(limits, CHECKS)
+        self._notes = RowChecks(limits, NOTES)
 
     def judge(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows that are accepted, their text in normal form, and how each row of the batch ends, in its order.
@@ -83,7 +85,7 @@ class Judge:
         ended: list[LedgerRow] = []
         decided: dict[str, tuple[Decision, LedgerRow]] = {}
         for row in asked.iter_rows(named=True):
-            problem = self._ledger_row(row, CHECKS)
+            problem = self._ledger_row(row, self._checks)
             decision = self._decisions.about(row, None if problem is None else problem.reason)
             if decision is None or (problem is not None and problem.outcome != "quarantined"):
                 ended.extend([] if problem is None else [problem])
@@ -96,9 +98,9 @@ class Judge:
                 decided[row["utterance_id"]] = decision, end
         return ended, decided
 
-    def _ledger_row(self, row: dict[str, Any], checks: tuple[Check, ...]) -> LedgerRow | None:
+    def _ledger_row(self, row: dict[str, Any], checks: RowChecks) -> LedgerRow | None:
         """The row's end for what it violates, if anything."""
-        found = violations(self._limits, row, row["language"], checks)
+        found = checks.violations(row, row["language"])
         if not found:
             return None
         first = found[0]
@@ -120,7 +122,7 @@ class Judge:
         """Ends of accepted rows with something to be told: that a person decided so, or a note."""
         columns = {*_NAMED, "duration_s", *(note.column for note in NOTES)}
         told = kept.filter(is_outside(self._limits, kept.columns, NOTES)).select(sorted(columns))
-        noted = [self._ledger_row(row, NOTES) for row in told.iter_rows(named=True)]
+        noted = [self._ledger_row(row, self._notes) for row in told.iter_rows(named=True)]
         here = kept.filter(pl.col("utterance_id").is_in(pl.Series(list(decided), dtype=pl.String).implode()))
         reviewed = [decided[name][1] for name in here["utterance_id"]]
         return [one for one in noted if one is not None and one.utterance_id not in decided] + reviewed

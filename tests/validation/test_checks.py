@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from validation.checks import CHECKS, NOTES, Violation, is_outside, violations
+from validation.checks import CHECKS, NOTES, Check, RowChecks, Violation, is_outside
 from validation.ledger import OUTCOME_OF, REASONS
-from validation.thresholds import load_thresholds
+from validation.thresholds import Thresholds, load_thresholds
 
 GOOD = {
     "duration_s": 4.0,
@@ -79,6 +79,12 @@ OUTSIDE = [
     ({"word_error_rate": 0.8}, "transcript_mismatch"),
     ({"char_error_rate": 0.8}, "transcript_mismatch"),
 ]
+
+
+def violations(
+    limits: Thresholds, measures: dict, language: str, checks: tuple[Check, ...] = CHECKS
+) -> list[Violation]:
+    return RowChecks(limits, checks).violations(measures, language)
 
 
 def found(language: str = "en", **measures) -> list[Violation]:
