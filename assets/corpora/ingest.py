@@ -14,6 +14,7 @@ import polars as pl
 
 from assets.audio.pieces import CutRows, cut_rows, pieces_digest
 from assets.corpora.config import CorpusEntry
+from assets.corpora.contract_faults import within_contract
 from assets.corpora.forgetting import Forgetting
 from assets.corpora.readers import READERS
 from assets.corpora.root import CorpusRoot
@@ -28,7 +29,6 @@ from validation.forgotten import ForgottenRows
 from validation.lake import Lake
 from validation.ledger import LedgerRow, Reason, has_ended_with, ledger_partition, write_ledger_part
 from validation.reasons import PASSING
-from validation.schemas import frame_from_rows
 from validation.steps import StepOutcome, run_step
 
 STEP: Literal["raw_utterances"] = "raw_utterances"
@@ -46,7 +46,7 @@ def ingest(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutcome:
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
     ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text``,
-    ``special_token_in_text`` and ``forgotten``. As long as a row is ``unreadable``, the next run tries again.
+    ``special_token_in_text``, ``forgotten`` and ``breaks_contract``. As long as a row is ``unreadable``, the next run tries again.
 
     Where the entry says that recordings are cut (:mod:`assets.audio.pieces`), each piece is a row that was read, in its
     recording's place; the recording is a row itself, of the ledger, only if it is not cut, or not to its end.
@@ -136,14 +136,20 @@ def _frames(
         rows = forgetting.without(batch)
         for made in forgetting.without_contents(table_rows.make(rows, sources.locate(rows)), sources):
             if isinstance(made, SourceProblem):
-                told = (made.reason, made.detail, made.value, made.limit)
-                row = (entry.name, made.utterance_id, made.source, STEP, *told)
-                problems.write(json.dumps(row) + "\n")
+                _tell(problems, entry.name, made)
             else:
                 kept.append(made)
-        yield frame_from_rows(STEP, kept)
+        frame, broken = within_contract(kept)
+        for problem in broken:
+            _tell(problems, entry.name, problem)
+        yield frame
     if counts[_READ] == len(root.faults):
         found = "; ".join(["", *(fault.detail for fault in root.faults[:_TOLD])])
         raise UserError(
             f"{root.path}: reader {entry.reader} finds no row; wanted are {entry.options.wanted()}{found}"
         )
+
+
+def _tell(problems: IO[str], corpus: str, problem: SourceProblem) -> None:
+    told = (problem.reason, problem.detail, problem.value, problem.limit)
+    problems.write(json.dumps((corpus, problem.utterance_id, problem.source, STEP, *told)) + "\n")
