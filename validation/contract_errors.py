@@ -29,6 +29,7 @@ class ContractError(UserError):
     Attributes:
         failures: One row per failure: ``column_name``, ``check_name``, ``row_id``, ``position`` and ``value``; at most
             :data:`MOST_FAILURES`.
+        every: All failures of the last batch.
         total: How many failures there are.
     """
 
@@ -36,6 +37,7 @@ class ContractError(UserError):
         self.table = table
         self.partition = partition
         self.failures = failures.head(MOST_FAILURES)
+        self.every = failures
         self._kinds = kinds
         self.total = int(kinds["count"].sum())
         lines = [_told(kind) for kind in kinds.iter_rows(named=True)]
@@ -51,7 +53,7 @@ class ContractError(UserError):
 
     def joined(self, later: ContractError) -> ContractError:
         """One error for this batch and a later one of the same partition."""
-        failures = pl.concat([self.failures, later.failures])
+        failures = pl.concat([self.failures, later.failures]).head(MOST_FAILURES)
         kinds = (
             pl.concat([self._kinds, later._kinds])
             .group_by("column_name", "check_name", maintain_order=True)

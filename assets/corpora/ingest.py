@@ -46,7 +46,8 @@ def ingest(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutcome:
     Nothing is read where the entry and the listing of its root (names, sizes, times of change) are those of the last
     run. Rows end here with the reasons ``malformed_row`` and its relatives, ``missing_audio``, ``outside_root``,
     ``unsafe_member``, ``unreadable``, ``bad_segment``, ``duplicate_id`` (the second and later ones), ``empty_text``,
-    ``special_token_in_text``, ``forgotten`` and ``breaks_contract``. As long as a row is ``unreadable``, the next run tries again.
+    ``special_token_in_text``, ``forgotten`` and ``breaks_contract``. As long as a row is ``unreadable``, the next run
+    tries again.
 
     Where the entry says that recordings are cut (:mod:`assets.audio.pieces`), each piece is a row that was read, in its
     recording's place; the recording is a row itself, of the ledger, only if it is not cut, or not to its end.
