@@ -49,7 +49,8 @@ class Scale:
 
     def text(self, value: float) -> str:
         """The value for a person, without its unit."""
-        return f"{value / self.per_unit:,.{self.decimals}f}"
+        rounded = round(value / self.per_unit, self.decimals) + 0.0  # no -0.0
+        return f"{rounded:,.{self.decimals}f}"
 
 
 SCALES: tuple[Scale, ...] = (

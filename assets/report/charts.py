@@ -143,7 +143,7 @@ def limits_of(scale: Scale, thresholds: Thresholds, languages: Sequence[str]) ->
                         (check.threshold, signed, is_noted_only),
                         _limit(scale, check.threshold, signed, below, is_noted_only),
                     )
-    return list(found.values())
+    return sorted(found.values(), key=lambda limit: limit.at)
 
 
 def trend(title: str, values: Sequence[tuple[int, float, bool]], texts: Sequence[str]) -> Trend:

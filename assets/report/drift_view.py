@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assets.report.charts import Trend, trend
-from assets.report.profiles import Comparison, Record
+from assets.report.profiles import Comparison, Record, compare
 from assets.report.render import hours_text, percent_text
 from validation.drift import Amount, DriftLimits, Profile, median_shift
 from validation.scales import SCALES, Scale
@@ -51,7 +51,7 @@ def drift_view(comparison: Comparison, records: Sequence[Record], limits: DriftL
     """The view of the last of ``records``."""
     now, before = comparison.now, comparison.before
     shown = records[-_MOST_STATES:]
-    trends = tuple(_trends(shown, comparison)) if len(shown) > 1 else ()
+    trends = tuple(_trends(shown, _drifted(records, limits))) if len(shown) > 1 else ()
     details = tuple(finding.detail for finding in comparison.findings)
     if before is None:
         words = ("first state", "This is the first state of the corpus: there is nothing to compare it with.")
@@ -137,12 +137,19 @@ def _median_row(
     )
 
 
-def _trends(records: Sequence[Record], comparison: Comparison) -> list[Trend]:
+def _drifted(records: Sequence[Record], limits: DriftLimits) -> frozenset[int]:
+    """Numbers of the shown states that were beyond the limits, accepted or not."""
+    first = max(len(records) - _MOST_STATES, 0)
+    found = (compare(records[: end + 1], limits) for end in range(first, len(records)))
+    return frozenset(one.now.number for one in found if one is not None and one.findings)
+
+
+def _trends(records: Sequence[Record], drifted: frozenset[int]) -> list[Trend]:
     found = [
-        _trend(records, comparison, "accepted", lambda profile: profile.accepted.hours, hours_text),
+        _trend(records, drifted, "accepted", lambda profile: profile.accepted.hours, hours_text),
         _trend(
             records,
-            comparison,
+            drifted,
             "rows accepted, of those read",
             lambda profile: profile.accepted.rows / max(profile.read.rows, 1),
             lambda value: percent_text(value, 1),
@@ -150,34 +157,30 @@ def _trends(records: Sequence[Record], comparison: Comparison) -> list[Trend]:
     ]
     for scale in SCALES:
         if scale.is_main and all(scale.column in record.profile.measures for record in records):
-            found.append(_median_trend(records, comparison, scale))
+            found.append(_median_trend(records, drifted, scale))
     return found
 
 
-def _median_trend(records: Sequence[Record], comparison: Comparison, scale: Scale) -> Trend:
+def _median_trend(records: Sequence[Record], drifted: frozenset[int], scale: Scale) -> Trend:
     def median(profile: Profile) -> float:
         return profile.measures[scale.column].quantiles[2]
 
     def text(value: float) -> str:
         return f"{scale.text(value)} {scale.unit}".rstrip()
 
-    return _trend(records, comparison, f"median {scale.label}", median, text)
+    return _trend(records, drifted, f"median {scale.label}", median, text)
 
 
 def _trend(
     records: Sequence[Record],
-    comparison: Comparison,
+    drifted: frozenset[int],
     title: str,
     figure: Callable[[Profile], float],
     text: Callable[[float], str],
 ) -> Trend:
     figures = [figure(record.profile) for record in records]
-    marked = [
-        record.accepted is not None or (record is records[-1] and not comparison.passed) for record in records
-    ]
-    values = [
-        (record.number, value, mark) for record, value, mark in zip(records, figures, marked, strict=True)
-    ]
+    pairs = zip(records, figures, strict=True)
+    values = [(record.number, value, record.number in drifted) for record, value in pairs]
     return trend(title, values, [text(value) for value in figures])
 
 

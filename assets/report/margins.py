@@ -109,7 +109,8 @@ def _expression(check: Check, limits: Thresholds, scale: float) -> str:
         )
         limit = f"CASE {primary} {cases} ELSE {limit} END"
     distance = f"{size} - ({limit})" if check.side == "min" else f"({limit}) - {size}"
-    return f"(({distance}) / {scale!r})::DOUBLE"
+    margin = f"(({distance}) / {scale!r})::DOUBLE"
+    return f"CASE WHEN duration_s >= {check.from_s!r} THEN {margin} END" if check.from_s else margin
 
 
 def _least(

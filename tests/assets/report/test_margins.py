@@ -148,3 +148,8 @@ def test_without_accepted_rows_the_rejected_ones_are_still_compared(lake: Lake) 
         assert worst_accepted(connection, LIMITS, {}) == []
         (found,) = best_rejected(connection, LIMITS, {})
     assert found.margin is not None and found.margin < 0
+
+
+def test_a_limit_from_some_length_on_says_nothing_of_shorter_recordings(lake: Lake) -> None:
+    write(lake, {"typical": {}, "short": {"duration_s": 2.0, "snr_db": 3.9}}, [])
+    assert all(one.margin is not None and one.margin > 0 for one in worst(lake))
