@@ -83,11 +83,13 @@ def draw(recipe: Recipe, audio_digest: str, copy: int, noises: NoiseLibrary | No
         noise = _draw_noise(draws, noises, recipe.noise.snr_db)
     return Augmentation(
         speed=_draw_speed(draws, recipe.speed),
-        pitch=_nonzero(draws, recipe.pitch, "pitch", recipe.pitch and recipe.pitch.semitones),
-        formant=_nonzero(draws, recipe.formant, "formant", recipe.formant and recipe.formant.semitones),
+        pitch=_nonzero(draws, recipe.pitch, "pitch", recipe.pitch.semitones if recipe.pitch else None),
+        formant=_nonzero(
+            draws, recipe.formant, "formant", recipe.formant.semitones if recipe.formant else None
+        ),
         noise=noise,
         band=_draw_band(draws, recipe.band),
-        gain=_nonzero(draws, recipe.gain, "gain", recipe.gain and recipe.gain.db),
+        gain=_nonzero(draws, recipe.gain, "gain", recipe.gain.db if recipe.gain else None),
     )
 
 
