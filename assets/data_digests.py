@@ -18,18 +18,18 @@ from validation.tasks import NOISE
 
 
 def training_audio_digest(lake: Lake, corpora: list[str]) -> str:
-    """Digest of the accepted audio of the training split, noise left out."""
+    """Digest of the accepted audio of the training split, in every form that is stored, noise left out."""
     files = files_of(lake, "accepted_utterances", corpora)
-    rows = f"""SELECT audio_digest FROM {files}
+    rows = f"""SELECT audio_digest, view_digest FROM {files}
         WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608
-    return _digest(lake, rows, ["audio_digest"])
+    return _digest(lake, rows, ["audio_digest", "view_digest"])
 
 
 def accepted_audio_digest(lake: Lake, corpus: str) -> str:
     """Digest of all accepted audio of one corpus."""
     files = files_of(lake, "accepted_utterances", [corpus])
-    rows = f"SELECT audio_digest FROM {files} WHERE audio_digest IS NOT NULL"  # noqa: S608 - paths are quoted
-    return _digest(lake, rows, ["audio_digest"])
+    rows = f"SELECT audio_digest, view_digest FROM {files} WHERE audio_digest IS NOT NULL"  # noqa: S608 - paths are quoted
+    return _digest(lake, rows, ["audio_digest", "view_digest"])
 
 
 def rows_digest(

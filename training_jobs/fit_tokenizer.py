@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.tokenizers.mel_kmeans import MelKmeansTokenizer
+from training_jobs.heard_audio import heard_path, own_rate
 from training_jobs.jobs import FitTokenizerJob, write_result
 from training_jobs.lake_audio import Waveform, read_waveforms
 from training_jobs.plan import RECORDINGS_FILE
@@ -41,18 +42,27 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
     Raises:
         NoTrainingAudioError: naming the corpora.
         training_jobs.lake_audio.StoredAudioError: if a recording is not there.
+        training_jobs.heard_audio.MissingViewError: if it is to work at 16 kHz and a corpus has no such view.
     """
     started, settings = time.monotonic(), job.settings
     lake = Lake(job.lake)
-    drawn = draw_recordings(lake, job.corpora, settings.max_training_seconds, settings.seed)
+    rate_hz = own_rate(lake, job.corpora, settings.sample_rate)
+    drawn = draw_recordings(
+        lake, job.corpora, settings.max_training_seconds, settings.seed, heard_path(rate_hz)
+    )
     seconds = float(drawn["duration_s"].sum())
     report.log(
-        f"{settings.kind}: {drawn.height:,} recordings, {seconds:,.0f} s, for {settings.codes:,} codes"
+        f"{settings.kind}: {drawn.height:,} recordings, {seconds:,.0f} s at {rate_hz:,} Hz, for "
+        f"{settings.codes:,} codes"
     )
     # The matrices of one recording are too small for BLAS threads, which only wait for one another.
     with threadpool_limits(limits=1):
         tokenizer = MelKmeansTokenizer.train(
-            _waveforms(lake, drawn), codes=settings.codes, iterations=settings.iterations, seed=settings.seed
+            _waveforms(lake, drawn),
+            codes=settings.codes,
+            iterations=settings.iterations,
+            seed=settings.seed,
+            sample_rate=rate_hz,
         )
     with replacing_directory(job.output_dir / "tokenizer") as working:
         tokenizer.save(working)
@@ -63,6 +73,7 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
         {
             "tokenizer_digest": tokenizer.digest,
             "kind": settings.kind,
+            "sample_rate": rate_hz,
             "codes": tokenizer.vocabulary_size,
             "recordings": drawn.height,
             "training_audio_seconds": round(seconds, 1),
@@ -72,16 +83,21 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
     report.log(f"{settings.kind}: {tokenizer.vocabulary_size:,} codes in {time.monotonic() - started:.0f} s")
 
 
-def draw_recordings(lake: Lake, corpora: list[str], max_seconds: float, seed: int) -> pl.DataFrame:
+def draw_recordings(
+    lake: Lake, corpora: list[str], max_seconds: float, seed: int, path: str = "audio_path"
+) -> pl.DataFrame:
     """Recordings of the training split in random order, up to ``max_seconds`` together (at least one); each audio once.
 
     Noise is none of them.
+
+    Args:
+        path: The column of ``accepted_utterances`` that becomes ``audio_path``.
 
     Raises:
         NoTrainingAudioError: if there is none.
     """
     # The hash decides the order, so that a recording that is added or dropped moves no other one.
-    statement = f"""SELECT min(audio_path) AS audio_path, audio_digest, min(duration_s) AS duration_s
+    statement = f"""SELECT min({path}) AS audio_path, audio_digest, min(duration_s) AS duration_s
         FROM {files_of(lake, "accepted_utterances", corpora)}
         WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, ?)
         GROUP BY audio_digest ORDER BY md5(audio_digest || ?), audio_digest"""  # noqa: S608 - the paths are quoted

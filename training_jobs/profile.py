@@ -58,6 +58,9 @@ class AudioTokenizerSettings(Strict):
     """The ``mel_kmeans`` tokenizer's size and how it is trained."""
 
     kind: Literal["mel_kmeans"]
+    sample_rate: Literal["auto", 16_000, 22_050] = Field(
+        default="auto", description="auto: 16,000 Hz where every corpus has its view at that rate"
+    )
     codes: int = Field(ge=2, le=16_384)
     max_training_seconds: float = Field(gt=0, description="audio drawn at random from the training split")
     iterations: int = Field(gt=0)

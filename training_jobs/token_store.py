@@ -15,12 +15,15 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
+from training_jobs.heard_audio import heard_path, require_heard
 from validation.batches import ROWS_PER_GROUP, batches_of, database, files_of, parquet, write_batches
 from validation.lake import Lake
-from validation.schemas import frame_from_rows, polars_schema
+from validation.schemas import STORED_RATE_HZ, frame_from_rows, polars_schema
 from validation.tasks import NOISE
 
 _KEY = ["tokenizer_digest", "audio_digest", "augmentation_digest"]
+_SAME = "known.audio_digest = wanted.audio_digest AND known.augmentation_digest = wanted.augmentation_digest"
+_SAME_VIEW = "known.view_digest IS NOT DISTINCT FROM wanted.view_digest"
 _PART_S = 30.0  # of work that a kill can lose
 
 
@@ -29,9 +32,15 @@ class TokenStore:
 
     Args:
         tokenizer_digest: Of the tokenizer whose tokens are wanted; those of others stay, as long as their audio does.
+        rate_hz: The rate at which it works, which says in what form it hears a recording.
+
+    Raises:
+        training_jobs.heard_audio.MissingViewError: if the corpus is not stored in that form.
     """
 
-    def __init__(self, lake: Lake, corpus: str, tokenizer_digest: str) -> None:
+    def __init__(self, lake: Lake, corpus: str, tokenizer_digest: str, rate_hz: int = STORED_RATE_HZ) -> None:
+        require_heard(lake, [corpus], rate_hz)
+        self._heard_path = heard_path(rate_hz)
         self._lake = lake
         self._corpus = corpus
         self._tokenizer_digest = tokenizer_digest
@@ -50,8 +59,9 @@ class TokenStore:
         return int(wanted[0]), int(missing[0]), int(missing[1])
 
     def missing(self) -> Iterator[pl.DataFrame]:
-        """What has no tokens yet, in batches: ``audio_digest``, ``audio_path``, ``duration_s``, ``augmentation`` (JSON,
-        empty for the recording itself) and ``augmentation_digest``; variants of a recording follow one another."""
+        """What has no tokens yet, in batches: ``audio_digest``, ``view_digest``, ``audio_path``, ``duration_s``,
+        ``augmentation`` (JSON, empty for the recording itself) and ``augmentation_digest``; variants of a recording
+        follow one another."""
         with database(self._lake) as connection:
             self._create_views(connection)
             yield from batches_of(
@@ -59,13 +69,19 @@ class TokenStore:
             )
 
     def add(
-        self, audio_digest: str, augmentation_digest: str, token_ids: list[int], duration_s: float
+        self,
+        audio_digest: str,
+        augmentation_digest: str,
+        token_ids: list[int],
+        duration_s: float,
+        view_digest: str | None = None,
     ) -> None:
         """Keep the tokens of one audio; now and then all of them so far are written."""
         self._pending.append(
             {
                 "corpus": self._corpus,
                 "audio_digest": audio_digest,
+                "view_digest": view_digest,
                 "tokenizer_digest": self._tokenizer_digest,
                 "augmentation_digest": augmentation_digest,
                 "token_ids": token_ids,
@@ -82,7 +98,9 @@ class TokenStore:
         with database(self._lake) as connection:
             self._create_views(connection)
             columns = ", ".join(polars_schema("audio_tokens"))
-            statement = f"""SELECT {columns} FROM known SEMI JOIN wanted USING (audio_digest, augmentation_digest)
+            # Of another tokenizer, it is not known whether it heard the view.
+            statement = f"""SELECT {columns} FROM known SEMI JOIN wanted ON {_SAME}
+                AND (known.tokenizer_digest <> '{self._tokenizer_digest}' OR {_SAME_VIEW})
                 ORDER BY {", ".join(_KEY)}"""  # noqa: S608 - names of columns
             rows = _each_once(batches_of(connection, statement))
             write_batches(self._lake, "audio_tokens", self._corpus, rows)
@@ -115,7 +133,9 @@ class TokenStore:
 
     def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """``wanted``: audios that shall have tokens; ``known``: all token rows; ``missing``: wanted but not known."""
-        recordings = f"""SELECT audio_digest, min(audio_path) AS audio_path, min(duration_s) AS duration_s
+        view = "min(view_digest)" if self._heard_path == "view_path" else "NULL::VARCHAR"
+        recordings = f"""SELECT audio_digest, {view} AS view_digest, min({self._heard_path}) AS audio_path,
+            min(duration_s) AS duration_s
             FROM {files_of(self._lake, "accepted_utterances", [self._corpus])}
             WHERE audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}') GROUP BY audio_digest"""  # noqa: S608
         wanted = f"SELECT *, '' AS augmentation, '' AS augmentation_digest FROM ({recordings})"  # noqa: S608
@@ -123,7 +143,7 @@ class TokenStore:
             variants = f"""SELECT audio_digest, augmentation_digest, min(augmentation) AS augmentation,
                 min(duration_s) AS duration_s
                 FROM {files_of(self._lake, "augmentations", [self._corpus])} GROUP BY ALL"""  # noqa: S608
-            wanted += f""" UNION ALL BY NAME SELECT variants.*, audio_path
+            wanted += f""" UNION ALL BY NAME SELECT variants.*, view_digest, audio_path
                 FROM ({variants}) AS variants JOIN ({recordings}) AS recordings USING (audio_digest)"""  # noqa: S608
         connection.execute(f"CREATE VIEW wanted AS {wanted}")
         paths = self._known()
@@ -131,7 +151,7 @@ class TokenStore:
         connection.execute(f"CREATE VIEW known AS {known}")
         connection.execute(
             "CREATE VIEW missing AS SELECT * FROM wanted ANTI JOIN (SELECT * FROM known WHERE tokenizer_digest = "  # noqa: S608
-            f"'{self._tokenizer_digest}') AS here USING (audio_digest, augmentation_digest)"
+            f"'{self._tokenizer_digest}') AS known ON {_SAME} AND {_SAME_VIEW}"
         )
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from models import load_audio_tokenizer
 from training_jobs.augmented_audio import AugmentedAudio
+from training_jobs.heard_audio import require_heard
 from training_jobs.jobs import TokenizeJob, write_result
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
@@ -45,11 +46,14 @@ def run(job: TokenizeJob, report: Reporter) -> None:
 
     Raises:
         training_jobs.lake_audio.StoredAudioError: if a recording is not there.
+        training_jobs.heard_audio.MissingViewError: if the tokenizer works at 16 kHz and a corpus has no such view.
     """
     started = time.monotonic()
     lake = Lake(job.lake)
-    digest = load_audio_tokenizer(job.tokenizer_dir).digest
-    stores = {corpus: TokenStore(lake, corpus, digest) for corpus in job.corpora}
+    tokenizer = load_audio_tokenizer(job.tokenizer_dir)
+    digest = tokenizer.digest
+    require_heard(lake, job.corpora, tokenizer.sample_rate)
+    stores = {corpus: TokenStore(lake, corpus, digest, tokenizer.sample_rate) for corpus in job.corpora}
     counts = {corpus: store.counts() for corpus, store in stores.items()}
     work_s = sum(_RECORDING_S * files + _VARIANT_S * variants for _, files, variants in counts.values())
     encoded: dict[str, int] = {}
@@ -58,7 +62,7 @@ def run(job: TokenizeJob, report: Reporter) -> None:
             wanted, files, variants = counts[corpus]
             encoded[corpus] = files + variants
             with tqdm(total=encoded[corpus], desc=f"encode {corpus}", mininterval=2, unit=" files") as bar:
-                _encode_missing(store, encode, bar)
+                _encode_missing(store, encode, bar.update)
             store.finish()
             report.log(
                 f"{corpus}: {files + variants:,} of {wanted:,} audios encoded, {variants:,} of them variants"
@@ -73,13 +77,13 @@ def run(job: TokenizeJob, report: Reporter) -> None:
     )
 
 
-def _encode_missing(store: TokenStore, encode: _Encode, bar: tqdm[None]) -> None:
+def _encode_missing(store: TokenStore, encode: _Encode, done: Callable[[], object]) -> None:
     for batch in store.missing():
         items = list(zip(batch["audio_path"], batch["augmentation"], strict=True))
-        keys = batch.select("audio_digest", "augmentation_digest", "duration_s").iter_rows()
-        for (audio, augmentation, duration_s), token_ids in zip(keys, encode(items), strict=True):
-            store.add(audio, augmentation, token_ids, duration_s)
-            bar.update()
+        keys = batch.select("audio_digest", "view_digest", "augmentation_digest", "duration_s").iter_rows()
+        for (audio, view, augmentation, duration_s), token_ids in zip(keys, encode(items), strict=True):
+            store.add(audio, augmentation, token_ids, duration_s, view)
+            done()
 
 
 @contextmanager

@@ -193,6 +193,9 @@ class AudioTokens(_Contract):
 
     corpus: str
     audio_digest: str = pa.Field(str_matches=_DIGEST)
+    view_digest: str = pa.Field(
+        nullable=True, str_matches=_DIGEST, description="of its view, for a tokenizer that works at 16 kHz"
+    )
     tokenizer_digest: str = pa.Field(str_matches=_DIGEST)
     augmentation_digest: str = pa.Field(
         str_matches=r"^([0-9a-f]{64})?$", description="empty: the audio as it is stored"

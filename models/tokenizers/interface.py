@@ -27,6 +27,10 @@ class AudioTokenizer(Protocol):
         """Codes per second of audio."""
 
     @property
+    def sample_rate(self) -> int:
+        """The rate in Hz at which it works: what comes at another one is resampled first."""
+
+    @property
     def vocabulary_size(self) -> int:
         """Number of codes; they are 0 to ``vocabulary_size - 1``."""
 

@@ -66,8 +66,19 @@ _FEATURE_CONSTANTS = {
 class MelKmeansTokenizer:
     """Codes at 12.5 per second of audio, and back to a waveform by Griffin-Lim."""
 
-    def __init__(self, centres_KE: FloatArray, patches_KPM: FloatArray, voice_M: FloatArray) -> None:
-        """Take a codebook: centres in feature space, mean log-mel patches, and the average voice's mean spectrum."""
+    def __init__(
+        self,
+        centres_KE: FloatArray,
+        patches_KPM: FloatArray,
+        voice_M: FloatArray,
+        sample_rate: int = mel_patches.SAMPLE_RATE,
+    ) -> None:
+        """Take a codebook: centres in feature space, mean log-mel patches, and the average voice's mean spectrum.
+
+        Args:
+            sample_rate: In Hz, 22,050 or 16,000: the rate at which audio is heard.
+        """
+        self._sample_rate = sample_rate
         self._centres_KE = centres_KE.astype(np.float32)
         self._patches_KPM = patches_KPM.astype(np.float32)
         self._voice_M = voice_M.astype(np.float32)
@@ -83,8 +94,8 @@ class MelKmeansTokenizer:
 
     @property
     def sample_rate(self) -> int:
-        """Rate in Hz of what :meth:`decode` gives, and at which :meth:`encode` needs no resampling."""
-        return mel_patches.SAMPLE_RATE
+        """Rate in Hz at which :meth:`encode` needs no resampling."""
+        return self._sample_rate
 
     @property
     def vocabulary_size(self) -> int:
@@ -101,12 +112,14 @@ class MelKmeansTokenizer:
 
         Args:
             waveform: mono, of shape (samples,), in [-1, 1].
-            sample_rate: in Hz; at 22,050 nothing is resampled.
+            sample_rate: in Hz; at the tokenizer's own nothing is resampled.
 
         Raises:
             TokenizerError: if the waveform is not mono, is empty or has a sample that is no finite number.
         """
-        features_NE = features(in_voice(log_mel_patches(waveform, sample_rate), self._voice_M))
+        features_NE = features(
+            in_voice(log_mel_patches(waveform, sample_rate, self._sample_rate), self._voice_M)
+        )
         distances_NK = self._squares_K - 2 * features_NE @ self._wide_KE.T
         codes: list[int] = distances_NK.argmin(axis=1).tolist()
         return codes
@@ -127,7 +140,13 @@ class MelKmeansTokenizer:
 
     @classmethod
     def train(
-        cls, waveforms: Iterable[tuple[FloatArray, int]], *, codes: int, iterations: int, seed: int
+        cls,
+        waveforms: Iterable[tuple[FloatArray, int]],
+        *,
+        codes: int,
+        iterations: int,
+        seed: int,
+        sample_rate: int = mel_patches.SAMPLE_RATE,
     ) -> MelKmeansTokenizer:
         """Cluster the patches of ``waveforms``: the same codebook for the same audio, in whatever number of threads.
 
@@ -136,11 +155,14 @@ class MelKmeansTokenizer:
             codes: size of the codebook.
             iterations: of k-means at most.
             seed: of the first centres.
+            sample_rate: in Hz, 22,050 or 16,000, at which audio is heard.
 
         Raises:
             TokenizerError: if there are fewer different patches than codes.
         """
-        found = [log_mel_patches(waveform, rate).astype(np.float32) for waveform, rate in waveforms]
+        found = [
+            log_mel_patches(waveform, rate, sample_rate).astype(np.float32) for waveform, rate in waveforms
+        ]
         voices = [voice_of(patches) for patches in found if is_audible(patches)]
         voice_M = np.mean(voices, axis=0) if voices else np.full(mel_patches.BANDS, -RANGE)
         empty_NE = np.zeros((0, TIME_COEFFICIENTS * BAND_COEFFICIENTS))
@@ -161,7 +183,7 @@ class MelKmeansTokenizer:
         for patches, labels in zip(found, np.split(means.labels_, borders), strict=True):
             np.add.at(patches_KPM, labels, in_voice(patches, voice_M))
         patches_KPM /= np.bincount(means.labels_, minlength=codes)[:, None, None]
-        return cls(means.cluster_centers_, patches_KPM, voice_M)
+        return cls(means.cluster_centers_, patches_KPM, voice_M, sample_rate)
 
     def save(self, directory: str | Path) -> None:
         """Write ``config.json`` and the codebook; whoever needs it atomic gives a temporary directory."""
@@ -182,7 +204,10 @@ class MelKmeansTokenizer:
         path = Path(directory) / CODES_FILE
         try:
             tensors = load_file(path)
-            tokenizer = cls(tensors["centres"], tensors["patches"], tensors["voice"])
+            # Another rate is one of another version, which the comparison below refuses.
+            rate = config["sample_rate"] if config.get("sample_rate") in mel_patches.RATES else None
+            tensors_of = (tensors["centres"], tensors["patches"], tensors["voice"])
+            tokenizer = cls(*tensors_of) if rate is None else cls(*tensors_of, rate)
         except (OSError, SafetensorError, KeyError) as error:
             raise TokenizerError(f"{directory} holds no {KIND} tokenizer: {error}") from error
         expected = tokenizer._config()

@@ -18,7 +18,10 @@ from models.tokenizers.interface import TokenizerError
 
 FloatArray = NDArray[np.floating]
 
-SAMPLE_RATE = 22_050  # Hz; the stored WAV files' own rate
+SAMPLE_RATE = 22_050  # Hz; the stored WAV files' own rate, and that of decoded audio
+# At 16 kHz, the rate of the view that is made from the source, the same features come out: a window is as long in
+# seconds, and the transform's bins are as many as at 22,050 Hz, so that a mel band's sum has the same size.
+RATES = (SAMPLE_RATE, 16_000)
 HOP = 252  # samples
 FRAMES = 7  # of a patch: 7 × 252 = 1764 samples = 80 ms
 PATCH_SAMPLES = HOP * FRAMES
@@ -35,14 +38,18 @@ LOUDEST = 1.2
 GRIFFIN_LIM_ITERATIONS = 64
 
 
-def log_mel_patches(waveform: FloatArray, sample_rate: int) -> NDArray[np.float64]:
+def log_mel_patches(
+    waveform: FloatArray, sample_rate: int, own_rate: int = SAMPLE_RATE
+) -> NDArray[np.float64]:
     """Cut a waveform into patches of log-mel magnitudes, relative to the utterance's loudest band.
 
-    The last patch is filled up with silence, so that S samples at 22,050 Hz give ceil(S / 1764) patches.
+    The last patch is filled up with silence, so that there is one for each 80 ms begun: ceil(S / 1764) for S samples at
+    22,050 Hz.
 
     Args:
         waveform: mono, of shape (S,), in [-1, 1].
-        sample_rate: in Hz; any rate but 22,050 is resampled.
+        sample_rate: in Hz.
+        own_rate: the one of :data:`RATES` at which the features are taken; any other is resampled to it.
 
     Returns:
         Natural logarithms of shape (N, P, M), from ``-RANGE`` to 0.
@@ -60,16 +67,19 @@ def log_mel_patches(waveform: FloatArray, sample_rate: int) -> NDArray[np.float6
     if not np.isfinite(waveform).all():
         first = int(np.argmin(np.isfinite(waveform)))
         raise TokenizerError(f"sample {first} of the waveform is {waveform[first]}, not a finite number")
-    if sample_rate != SAMPLE_RATE:
-        waveform = soxr.resample(waveform.astype(np.float32), sample_rate, SAMPLE_RATE)
-    patches = max(1, -(-len(waveform) // PATCH_SAMPLES))
+    if sample_rate != own_rate:
+        waveform = soxr.resample(waveform.astype(np.float32), sample_rate, own_rate)
+    patch_samples = round(own_rate / FRAME_RATE)
+    window = round(WINDOW * own_rate / SAMPLE_RATE)
+    patches = max(1, -(-len(waveform) // patch_samples))
     # Windows are centred on the middle of their hop, so that a patch's frames lie evenly inside its 80 ms.
-    before = (WINDOW - HOP) // 2
-    padded_S = np.zeros(patches * PATCH_SAMPLES + WINDOW - HOP, dtype=np.float64)
-    padded_S[before : before + len(waveform)] = waveform
-    windows_NW = np.lib.stride_tricks.sliding_window_view(padded_S, WINDOW)[::HOP]
-    magnitudes_NF = np.abs(scipy.fft.rfft(windows_NW * _window(), axis=1))
-    logs_NM = np.log(np.maximum(magnitudes_NF @ _mel_basis().T, 1e-12))
+    centres_N = (np.arange(patches * FRAMES) + 0.5) * (patch_samples / FRAMES)
+    padded_S = np.zeros(patches * patch_samples + 2 * window, dtype=np.float64)
+    padded_S[window : window + len(waveform)] = waveform
+    starts_N = np.floor(centres_N - window / 2).astype(np.int64) + window
+    windows_NW = np.lib.stride_tricks.sliding_window_view(padded_S, window)[starts_N]
+    magnitudes_NF = np.abs(scipy.fft.rfft(windows_NW * _window(window), WINDOW, axis=1))
+    logs_NM = np.log(np.maximum(magnitudes_NF @ _mel_basis(own_rate).T, 1e-12))
     relative_NM: NDArray[np.float64] = np.clip(logs_NM - max(logs_NM.max(), QUIETEST), -RANGE, 0)
     return relative_NM.reshape(patches, FRAMES, BANDS)
 
@@ -107,20 +117,20 @@ def waveform_of(patches_NPM: FloatArray) -> NDArray[np.float32]:
 
 
 @cache
-def _window() -> NDArray[np.float64]:
-    window: NDArray[np.float64] = scipy.signal.get_window("hann", WINDOW)
+def _window(samples: int) -> NDArray[np.float64]:
+    window: NDArray[np.float64] = scipy.signal.get_window("hann", samples)
     return window
 
 
 @cache
-def _mel_basis() -> NDArray[np.float64]:
+def _mel_basis(rate: int) -> NDArray[np.float64]:
     basis: NDArray[np.float64] = librosa.filters.mel(
-        sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, dtype=np.float64
+        sr=rate, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, dtype=np.float64
     )
     return basis
 
 
 @cache
 def _mel_inverse() -> NDArray[np.float64]:
-    inverse: NDArray[np.float64] = np.linalg.pinv(_mel_basis()).astype(np.float64)
+    inverse: NDArray[np.float64] = np.linalg.pinv(_mel_basis(SAMPLE_RATE)).astype(np.float64)
     return inverse
