@@ -33,7 +33,8 @@ from validation.ledger import (
     ledger_partition,
     write_ledger_frames,
 )
-from validation.reasons import PASSING
+from validation.reasons import OUTCOME_OF, PASSING, Reason
+from validation.review import Decisions, load_decisions
 from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.stored_audio import STORED_RATE_HZ
@@ -46,20 +47,23 @@ def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
 
     Each recording is read and decoded once, by one of ``workers`` processes, however many segments it has. Segments
     done in an earlier pass, finished or killed, are not done again unless their stored audio is gone, or what was wrong
-    with them may have passed. A recording with a fault becomes a ledger row and stops nothing.
+    with them may have passed. A recording with a fault becomes a ledger row and stops nothing. Of one that is
+    quarantined here, a person may have decided that it is to be rejected; there is no audio that could be accepted.
 
     Raises:
         validation.lake.MissingTableError: if the corpus has not been read (``raw_utterances``).
     """
     corpus = entry.name
-    inputs = digest_value(
-        {
-            "recipe": AUDIO_RECIPE,
-            "rate": STORED_RATE_HZ,
-            "settings": entry.audio.digest,
-            "raw": table_digest(lake, "raw_utterances", corpus),
-        }
-    )
+    made_from = {
+        "recipe": AUDIO_RECIPE,
+        "rate": STORED_RATE_HZ,
+        "settings": entry.audio.digest,
+        "raw": table_digest(lake, "raw_utterances", corpus),
+    }
+    decisions, decided = load_decisions(lake, corpus, STEP)
+    if decided is not None:
+        made_from["decisions"] = decided
+    inputs = digest_value(made_from)
     outputs = [
         lake.table_path("audio_22k", corpus),
         lake.table_path("ledger", ledger_partition(corpus, STEP)),
@@ -70,7 +74,13 @@ def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
         return not has_ended_with(lake, corpus, STEP, PASSING) and _is_stored(corpus, lake)
 
     return run_step(
-        lake, STEP, corpus, inputs, outputs, lambda: _compute(entry, lake, workers), is_whole=is_whole
+        lake,
+        STEP,
+        corpus,
+        inputs,
+        outputs,
+        lambda: _compute(entry, lake, workers, decisions),
+        is_whole=is_whole,
     )
 
 
@@ -83,7 +93,7 @@ def _is_stored(corpus: str, lake: Lake) -> bool:
         return run(connection, f"SELECT count(*) FROM {table} WHERE NOT ({is_there})") == [(0,)]
 
 
-def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
+def _compute(entry: CorpusEntry, lake: Lake, workers: int, decisions: Decisions) -> dict[str, Any]:
     corpus = entry.name
     with database(lake) as connection, spool() as faults:
         rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
@@ -101,7 +111,7 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
         finally:
             # Also when the run is interrupted: what is done stays done.
             results.flush()
-        summary = _Summary()
+        summary = _Summary(decisions)
         stored = summary.split(corpus, results.finish(rows), faults)
         height = write_batches(lake, "audio_22k", corpus, stored)
         write_ledger_frames(lake, corpus, STEP, faults.batches())
@@ -112,7 +122,8 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
 class _Summary:
     """Counts of a table while it is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, decisions: Decisions) -> None:
+        self._decisions = decisions
         self.seconds = 0.0
         self.faults = 0
 
@@ -121,7 +132,7 @@ class _Summary:
         for frame in found:
             wrong = frame.filter(pl.col("reason").is_not_null())
             if wrong.height:
-                faults.add(ledger_frame(_ledger_row(corpus, row) for row in wrong.iter_rows(named=True)))
+                faults.add(ledger_frame(self._ledger_row(corpus, row) for row in wrong.iter_rows(named=True)))
             stored = frame.filter(pl.col("reason").is_null()).with_columns(
                 audio_path="path", audio_digest="digest", duration_s=pl.col("frames") / STORED_RATE_HZ
             )
@@ -129,8 +140,11 @@ class _Summary:
             self.seconds += float(stored["duration_s"].sum())
             yield stored.select(pl.col(name).cast(kind) for name, kind in polars_schema("audio_22k").items())
 
-
-def _ledger_row(corpus: str, row: dict[str, Any]) -> LedgerRow:
-    detail = f"{row['source']}: {row['audio_uri']} {row['detail']}"
-    place = (corpus, row["utterance_id"], row["source"])
-    return LedgerRow(*place, STEP, row["reason"], detail, row["value"], row["limit"])
+    def _ledger_row(self, corpus: str, row: dict[str, Any]) -> LedgerRow:
+        detail = f"{row['source']}: {row['audio_uri']} {row['detail']}"
+        reason: Reason = row["reason"]
+        decision = self._decisions.about(row, reason) if OUTCOME_OF[reason] == "quarantined" else None
+        if decision is not None and decision.decision == "reject":
+            reason, detail = "rejected_by_review", f"{decision.told}: {detail}"
+        place = (corpus, row["utterance_id"], row["source"])
+        return LedgerRow(*place, STEP, reason, detail, row["value"], row["limit"])
