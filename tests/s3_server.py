@@ -72,6 +72,11 @@ class Bucket:
         """Its URL."""
         return f"s3://{self.name}"
 
+    def needs_ceph(self, why: str) -> None:
+        """Skip where the server is moto, which is kinder than a real one."""
+        if self.server.kind != "ceph":
+            pytest.skip(f"moto is no server that {why}")
+
     def put(self, key: str, data: bytes | str) -> None:
         """Write an object."""
         self.client.put_object(

@@ -53,7 +53,7 @@ def test_the_graph_runs_from_store_to_registry_and_then_has_nothing_to_do(s3, pr
 
 
 def test_a_lake_that_is_away_is_told_before_any_work(s3, tmp_path: Path) -> None:
-    corpora = speak(tmp_path / "sample", 30)
+    corpora = speak(tmp_path / "sample", 60)
     away = {"VOXLINE_LAKE": f"{s3.url}-none/lake"}
     done = voxline(
         ["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(tmp_path / "h")], **away

@@ -85,7 +85,7 @@ def test_a_body_that_is_cut_short_is_resumed_where_it_ended(s3, proxy):
     with open_url(f"{s3.url}/big") as stream:
         assert stream.read() == data
     ranges = [request.range for request in proxy.requests]
-    assert any(one and one.startswith("bytes=300000-") for one in ranges), ranges
+    assert any(one and one.startswith(("bytes=300000-", "bytes=300001-")) for one in ranges), ranges
 
 
 def test_a_body_that_stalls_is_resumed(s3, proxy, hasty):
@@ -144,7 +144,9 @@ def test_the_server_is_paused_for_a_while(s3, lake, hasty):
     assert s3.get("lake/x") == b"after"
 
 
-def test_a_server_that_stays_away_is_a_store_error_in_the_end(s3, lake, hasty):
+def test_a_server_that_stays_away_is_a_store_error_in_the_end(s3, lake, hasty, monkeypatch):
+    monkeypatch.setenv("VOXLINE_S3_ATTEMPTS", "2")
+    hasty = RemoteSettings.from_environment()
     lake.write_bytes("x", b"1")
     s3.server.pause()
     try:
@@ -189,12 +191,13 @@ def test_an_interrupted_upload_leaves_nothing(s3, lake, small_parts):
 
 def test_an_upload_whose_parts_are_refused_is_ended(s3, proxy, lake, small_parts):
     proxy.fail("status", "UploadPart", status=503, times=1000)
-    with pytest.raises(StoreError, match="cannot be written"), lake.atomic_write("big") as stream:
+    with pytest.raises(StoreError, match=r"lake/big: .*503"), lake.atomic_write("big") as stream:
         stream.write(noise(11 * _MIB))
     assert s3.keys() == [] and s3.uploads() == []
 
 
 def test_what_is_damaged_on_its_way_is_sent_again(s3, proxy, lake, small_parts):
+    s3.needs_ceph("compares what it gets with its MD5")
     proxy.fail("damage", "PutObject")
     lake.write_bytes("x", b"some bytes")
     assert s3.get("lake/x") == b"some bytes" and proxy.counts()["PutObject"] == 2
