@@ -5,98 +5,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
+from packs import (
+    CODES,
+    DIGEST,
+    OTHER_DIGEST,
+    RATIO,
+    Messages,
+    pack_job,
+    packed_names,
+    training_row,
+    write_lake,
+)
 
 from models import extend_text_tokenizer, make_byte_tokenizer
 from training_jobs.batches import PackedRows
 from training_jobs.jobs import PackJob, read_result, write_job
-from training_jobs.mixture import MixtureError
 from training_jobs.pack import PackError, run
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, names_of_rows, read_plan
+from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, read_plan
 from training_jobs.profile import MixtureItem
-from training_jobs.reporting import Reporter
 from training_jobs.rows import RowError, encode_row
 from validation.errors import ConfigurationError
 from validation.lake import Lake
-from validation.schemas import frame_from_rows
-
-DIGEST, OTHER_DIGEST = "a" * 64, "b" * 64
-CODES = 8
-RATIO = (1, 10, 4, 10)
-
-
-@dataclass
-class Messages:
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def report(self) -> Reporter:
-        return Reporter(self.lines.append)
-
-
-def training_row(
-    number: int,
-    task: str = "asr",
-    split: str = "train",
-    text: str = "nine",
-    corpus: str = "c",
-    **stated: Any,
-) -> dict[str, Any]:
-    asked = {"asr": "Convert the speech to text.\n<|audio|>", "text": "what?"}[task]
-    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": text}]
-    audios = 1 if task == "asr" else 0
-    return {
-        "corpus": corpus,
-        "row_id": f"{task}-{number}",
-        "split": split,
-        "task": task,
-        "language": "en",
-        "speaker": "ann",
-        "messages": json.dumps(messages),
-        "audios": ["a.wav"] * audios,
-        "utterance_ids": [f"u{number}"] * audios,
-        "audio_digests": [f"{number:064x}"] * audios,
-        "seconds": 1.0 * audios,
-        "jsonl_path": "train.jsonl",
-        "line": number + 1,
-        "speakers": ["ann"],
-        "licences": ["CC0-1.0"],
-        "consents": ["unknown"],
-        **stated,
-    }
-
-
-def write_lake(root: Path, rows: list[dict[str, Any]], tokenizer_digest: str = DIGEST) -> Lake:
-    lake = Lake(str(root))
-    for corpus in {row["corpus"] for row in rows}:
-        own = [row for row in rows if row["corpus"] == corpus]
-        lake.write_table("training_rows", corpus, frame_from_rows("training_rows", own))
-        digests = sorted({digest for row in own for digest in row["audio_digests"]})
-        tokens = [
-            {
-                "corpus": corpus,
-                "audio_digest": digest,
-                "tokenizer_digest": tokenizer_digest,
-                "augmentation_digest": "",
-                "token_ids": [int(digest, 16) % CODES] * 12,
-                "duration_s": 1.0,
-            }
-            for digest in digests
-        ]
-        lake.write_table("audio_tokens", corpus, frame_from_rows("audio_tokens", tokens))
-    return lake
-
-
-def packed_names(job: PackJob) -> list[list[str]]:
-    """The samples of each row."""
-    count = read_plan(job.output_dir)["packed_rows"]
-    return list(names_of_rows(job.output_dir, range(count)).values())
 
 
 @pytest.fixture(scope="module")
@@ -104,21 +37,6 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
     extend_text_tokenizer(make_byte_tokenizer(), CODES).save_pretrained(directory)
     return directory
-
-
-def pack_job(tmp_path: Path, model_dir: Path, **changes: Any) -> PackJob:
-    values = {
-        "lake": str(tmp_path / "lake"),
-        "corpora": ["c"],
-        "model_dir": model_dir,
-        "tokenizer_digest": DIGEST,
-        "mixture": [MixtureItem(task="asr", ratio=1.0), MixtureItem(task="text", ratio=1.0)],
-        "ratio": RATIO,
-        "sequence_length": 256,
-        "seed": 1,
-        "output_dir": tmp_path / "packs",
-    }
-    return PackJob(**{**values, **changes})
 
 
 def test_every_training_row_is_packed_and_held_out_rows_are_not(tmp_path: Path, model_dir: Path) -> None:
@@ -191,44 +109,6 @@ def test_a_sample_longer_than_a_row_is_named_in_plan_result_and_log(tmp_path: Pa
     assert any("1 samples are longer than a row of 256 tokens: c/asr-1" in line for line in messages.lines)
 
 
-def test_a_mixture_repeats_and_draws_and_an_entry_for_a_corpus_wins(tmp_path: Path, model_dir: Path) -> None:
-    rows = [training_row(number, corpus=corpus) for corpus in ("c", "d") for number in range(10)]
-    write_lake(tmp_path / "lake", [*rows, training_row(0, "text")])
-    mixture = [MixtureItem(task="asr", ratio=0.5), MixtureItem(task="asr", corpus="d", ratio=2.0)]
-    job = pack_job(tmp_path, model_dir, corpora=["c", "d"], mixture=mixture)
-    run(job, Messages().report)
-    sources = read_plan(job.output_dir)["sources"]
-    assert {name: counts["samples"] for name, counts in sources.items()} == {
-        "c/asr": 5,
-        "c/text": 0,
-        "d/asr": 20,
-    }
-
-
-def test_rows_that_are_not_drawn_are_counted_in_plan_and_result(tmp_path: Path, model_dir: Path) -> None:
-    """Half of a source is never seen, and one whose task the mixture does not name neither: both are to be read."""
-    rows = [training_row(number) for number in range(9)]
-    write_lake(tmp_path / "lake", [*rows, training_row(9, text="nine " * 100), training_row(0, "text")])
-    job = pack_job(tmp_path, model_dir, mixture=[MixtureItem(task="asr", ratio=1 / 3)])
-    run(job, Messages().report)
-    sources = read_plan(job.output_dir)["sources"]
-    of_asr = {"rows": 10, "too_long": 1, "drawn": 3, "not_drawn": 6, "samples": 3}
-    assert {name: sources["c/asr"][name] for name in of_asr} == of_asr
-    assert sources["c/text"]["not_drawn"] == 1
-    result = read_result(job.output_dir)
-    assert result is not None
-    assert result["rows_not_drawn"] == 7
-    assert "| c/asr | 10 | 1 | 3 | 6 | 3 |" in result["sources_markdown"]
-
-
-def test_a_row_seen_twice_is_drawn_once(tmp_path: Path, model_dir: Path) -> None:
-    write_lake(tmp_path / "lake", [training_row(number) for number in range(4)])
-    job = pack_job(tmp_path, model_dir, mixture=[MixtureItem(task="asr", ratio=2.0)])
-    run(job, Messages().report)
-    counts = read_plan(job.output_dir)["sources"]["c/asr"]
-    assert (counts["samples"], counts["drawn"], counts["not_drawn"]) == (8, 4, 0)
-
-
 def test_audio_without_tokens_is_an_error_that_names_utterance_and_tokenizer(
     tmp_path: Path, model_dir: Path
 ) -> None:
@@ -299,56 +179,3 @@ def test_all_ranks_together_see_every_row_once_per_epoch(tmp_path: Path, model_d
     batch = rows.batch(0, 0, 0)
     assert batch.input_ids_BT.shape == (1, 256)
     assert batch.tokens == np.load(job.output_dir / ROW_TOKENS_FILE)[batch.rows[0]]
-
-
-def test_rows_are_packed_by_what_is_known_of_them_and_counted_by_its_values(
-    tmp_path: Path, model_dir: Path
-) -> None:
-    rows = [
-        training_row(number, snr_db=float(number), licences=["NC"] if number % 2 else ["CC0-1.0"])
-        for number in range(20)
-    ]
-    rows[0]["metadata"] = json.dumps({"up_votes": "7"})
-    write_lake(tmp_path / "lake", rows)
-    where = [
-        {"field": "snr_db", "op": "ge", "value": 10},
-        {"field": "licence", "op": "not_in", "value": ["NC"]},
-    ]
-    voted = [{"field": "metadata.up_votes", "op": "ge", "value": 5}]
-    mixture = [
-        MixtureItem.model_validate({"task": "asr", "ratio": 1.0, "where": where}),
-        MixtureItem.model_validate({"task": "asr", "ratio": 2.0, "where": voted}),
-    ]
-    job = pack_job(tmp_path, model_dir, mixture=mixture)
-    run(job, Messages().report)
-    packed = sorted(name for row in packed_names(job) for name in row)
-    assert packed == sorted(["c/asr-0"] * 2 + [f"c/asr-{number}" for number in range(10, 20, 2)])
-    plan = read_plan(job.output_dir)
-    assert plan["drawn_by"]["licence"] == {
-        "CC0-1.0": {"rows": 6, "drawn": 6, "samples": 7, "tokens": plan["tokens"]}
-    }
-    assert plan["drawn_by"]["metadata.up_votes"]["7"]["samples"] == 2
-    assert plan["drawn_by"]["snr_db"]["known"]["samples"] == 7
-    assert plan["sources"]["c/asr"]["not_drawn"] == 14
-    result = read_result(job.output_dir)
-    assert result is not None
-    assert "| licence | CC0-1.0 | 6 | 6 | 7 |" in result["drawn_by_markdown"]
-
-
-def test_a_condition_that_nothing_meets_says_what_metadata_there_is(tmp_path: Path, model_dir: Path) -> None:
-    write_lake(tmp_path / "lake", [training_row(0, metadata=json.dumps({"age": "teens", "accent": "x"}))])
-    where = [{"field": "metadata.up_votes", "op": "ge", "value": 5}]
-    mixture = [MixtureItem.model_validate({"task": "asr", "ratio": 1.0, "where": where})]
-    with pytest.raises(MixtureError, match="is met by none of 1 training rows; metadata has accent, age"):
-        run(pack_job(tmp_path, model_dir, mixture=mixture), Messages().report)
-
-
-def test_a_pack_says_whose_rows_it_holds(tmp_path: Path, model_dir: Path) -> None:
-    write_lake(tmp_path / "lake", [training_row(number, speakers=[f"s{number}"]) for number in range(3)])
-    job = pack_job(tmp_path, model_dir)
-    run(job, Messages().report)
-    samples = pl.read_parquet(job.output_dir / SAMPLES_FILE).sort("row_id")
-    assert samples["speakers"].to_list() == [["s0"], ["s1"], ["s2"]]
-    assert samples["utterance_ids"].to_list() == [["u0"], ["u1"], ["u2"]]
-    assert samples["tokens"].sum() == read_plan(job.output_dir)["tokens"]
-    assert not (job.output_dir / ".work").exists()
