@@ -146,6 +146,11 @@ class _Checked:
         row = self.decided_upon(answer)
         if answer.text is not None and answer.text.split() != row["text"].split():
             return f"its text was changed to {answer.text!r:.80}; corrections belong into corrected_text"
+        if row["stage"] == "raw_utterances":
+            return (
+                f"it cannot be decided upon, since it ended while it was read ({row['reason']}): mend the recording "
+                "or leave it"
+            )
         is_unstored = item is not None and item.audio is None and item.row["audio_uri"] is not None
         if answer.decision == "accept" and is_unstored:
             return (

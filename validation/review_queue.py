@@ -77,9 +77,9 @@ def review_queue(
                 )
                 wanted = "AND l.utterance_id IN (SELECT id FROM wanted)"
             statement = f"""
-                SELECT l.*, r.text, r.messages, r.source_digest, r.segment_start_s, r.segment_end_s, r.audio_uri,
-                    a.audio_path
-                FROM {ledger} l JOIN {raw} r USING (utterance_id) LEFT JOIN {stored} a USING (utterance_id)
+                SELECT l.*, coalesce(r.text, '') AS text, r.messages, r.source_digest, r.segment_start_s,
+                    r.segment_end_s, r.audio_uri, a.audio_path
+                FROM {ledger} l LEFT JOIN {raw} r USING (utterance_id) LEFT JOIN {stored} a USING (utterance_id)
                 WHERE l.outcome = 'quarantined' {wanted}
                 ORDER BY l.utterance_id"""  # noqa: S608 - the paths are quoted, the rest is our own
             for batch in batches_of(connection, statement):

@@ -9,13 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from assets.corpora.acceptance import accept
 from assets.corpora.config import CorpusEntry
 from validation.errors import UserError
 from validation.lake import Lake
-from validation.ledger import balance, read_ledger
+from validation.ledger import LedgerRow, balance, ledger_frame, read_ledger
 from validation.review_csv import COLUMNS, read_csv, write_csv
 from validation.review_import import import_answers
 from validation.review_label_studio import read_tasks, write_tasks
@@ -140,9 +141,7 @@ def test_decisions_of_a_csv_are_applied_by_the_next_run_with_who_and_when(corpus
     assert "rejected by ann at 20" in refused["detail"]
     assert taken["value"] > 60.0 == taken["limit"]
     assert lake.read_table("accepted_utterances", "made")["text"].to_list() == ["what is said"]
-    assert lake.read_table("raw_utterances", "made").filter(utterance_id="=a")["text"].to_list() == [
-        LONG
-    ]
+    assert lake.read_table("raw_utterances", "made").filter(utterance_id="=a")["text"].to_list() == [LONG]
     assert balance(lake, "made").holds
     assert not accept(corpus, lake).recomputed
     # Known decisions add nothing, and rows that were decided about are not asked about again.
@@ -471,6 +470,27 @@ def test_a_row_whose_audio_could_not_be_stored_can_be_rejected_only(tmp_path, la
         UserError, match=r"cannot be accepted, since its audio could not be stored \(wrong_extension\)"
     ):
         take(lake, filled_in(tmp_path / "q.csv", rows))
+    rows[0]["decision"] = "reject"
+    take(lake, filled_in(tmp_path / "q.csv", rows))
+    make.run_all(entry, lake)
+    assert ends(lake) == {"a": "accepted", "b": "rejected_by_review"}
+    detail = row_of(lake, "b")["detail"]
+    assert "rejected by ann at 20" in detail and "b.wav is named .wav" in detail
+    assert balance(lake, "made").holds
+    assert not any(outcome.recomputed for outcome in make.run_all(entry, lake))
+
+
+def test_what_ended_while_it_was_read_is_listed_and_cannot_be_decided_upon(corpus, lake, tmp_path):
+    part = lake.read_table("ledger", "made--raw_utterances")
+    one = LedgerRow("made", "whole", "whole.wav", "raw_utterances", "truncated", "cut off", 1.0, 2.0)
+    lake.write_table("ledger", "made--raw_utterances", pl.concat([part, ledger_frame([one])]))
+    rows = {row["id"]: row for row in exported(lake, tmp_path / "q.csv")}
+    assert rows["whole"]["reason"] == "truncated"
+    rows["whole"]["decision"] = "reject"
+    with pytest.raises(
+        UserError, match=r"cannot be decided upon, since it ended while it was read \(truncated\)"
+    ):
+        take(lake, filled_in(tmp_path / "q.csv", list(rows.values())))
 
 
 def test_the_text_of_a_conversation_is_not_corrected(tmp_path, lake, make):
