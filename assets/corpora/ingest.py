@@ -97,7 +97,9 @@ def _compute(
         cut: CutRows | None = None
         if entry.makes_pieces:
             cut = stack.enter_context(cut_rows(entry, lake, frames, workers))
-            frames = cut.frames()
+            frames = forgetting.without_pieces(
+                cut.frames(), lambda problem: _tell(problems, entry.name, problem)
+            )
         rows = write_batches(lake, STEP, entry.name, _counted(frames, counts))
         problems.seek(0)
         ended_here = (LedgerRow(*json.loads(line)) for line in problems)
