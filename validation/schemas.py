@@ -17,6 +17,7 @@ from validation.contract_errors import failing_rows
 from validation.forget_contracts import Forgotten
 from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
 from validation.ledger_contracts import ContractFailures, LedgerHistory, ReviewDecisions
+from validation.quick_check import keeps
 from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
@@ -262,6 +263,8 @@ def validate_table(name: TableName, partition: str, frame: pl.DataFrame, first_r
         ContractError: with all failures; its message lists column, check, number of failures, and a first row and
             value for each kind of failure.
     """
+    if keeps(TABLES[name], frame):
+        return frame
     try:
         # Said explicitly: pandera's default depth for lazy frames is the schema only.
         with config_context(validation_depth=ValidationDepth.SCHEMA_AND_DATA):
