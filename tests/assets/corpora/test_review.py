@@ -2,95 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
+from reviewing import (
+    LONG,
+    annotation,
+    decide,
+    ends,
+    export_of,
+    exported,
+    filled_in,
+    made_corpus,
+    row_of,
+    take,
+)
 
 from assets.corpora.acceptance import accept
-from assets.corpora.config import CorpusEntry
 from validation.errors import UserError
-from validation.lake import Lake
-from validation.ledger import LedgerRow, balance, ledger_frame, read_ledger
-from validation.review_csv import COLUMNS, read_csv, write_csv
-from validation.review_import import import_answers
-from validation.review_label_studio import read_tasks, write_tasks
+from validation.ledger import LedgerRow, balance, ledger_frame
+from validation.review_label_studio import write_tasks
 from validation.review_queue import review_queue
-
-LONG = "=SUM(A1) " + " ".join(f"word{number}" for number in range(15))
-LONGER = "－" + "字" * 90
-BEFORE = {"good": "text_too_short", "=a": "text_too_long", "b": "text_too_short", "c": "text_too_long"}
-
-
-def made_corpus(folder: Path, lake: Lake, make) -> CorpusEntry:
-    """Rows whose text cannot belong to their second of sound; all steps have run."""
-    texts = [("good", "hello"), ("=a", LONG), ("b", "short"), ("c", LONGER)]
-    limits = {"max_chars_per_second": {"default": 60.0}, "min_chars_per_second": {"default": 5.1}}
-    root = make.ljspeech(folder, texts).root
-    entry = make.entry("ljspeech", root, thresholds={**limits, "min_script_share": 0.0})
-    make.run_all(entry, lake)
-    assert ends(lake) == BEFORE
-    return entry
-
-
-@pytest.fixture(scope="module")
-def before(tmp_path_factory, make) -> tuple[CorpusEntry, Path]:
-    """Such a corpus, and its lake."""
-    folder = tmp_path_factory.mktemp("review")
-    return made_corpus(folder / "c", Lake(str(folder / "lake")), make), folder / "lake"
-
-
-@pytest.fixture
-def corpus(before, lake) -> CorpusEntry:
-    """The corpus; the test's own lake holds what had become of it."""
-    shutil.copytree(before[1], lake.root)
-    return before[0]
-
-
-def ends(lake: Lake) -> dict[str, str]:
-    return dict(read_ledger(lake, "made").select("utterance_id", "reason").iter_rows())
-
-
-def row_of(lake: Lake, name: str) -> dict[str, Any]:
-    return read_ledger(lake, "made").filter(utterance_id=name).row(0, named=True)
-
-
-def exported(lake: Lake, path: Path) -> list[dict[str, str]]:
-    """Export as CSV through a real file; its rows."""
-    with path.open("w", encoding="utf-8-sig", newline="") as stream:
-        write_csv(stream, review_queue(lake, ["made"]), lake.uri)
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def filled_in(path: Path, rows: list[dict[str, str]], columns=COLUMNS) -> Path:
-    with path.open("w", encoding="utf-8-sig", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def no_fault(_: str) -> None:
-    return None
-
-
-def take(lake: Lake, path: Path, overrule: bool = False, text_fault=no_fault):
-    answers = read_csv(path) if path.suffix == ".csv" else read_tasks(path)
-    return import_answers(lake, ["made", "other"], path.name, answers, "ann", text_fault, overrule)
-
-
-def decide(lake: Lake, path: Path, **decisions: dict[str, str]) -> Path:
-    """A CSV in which some rows are decided; keys are ids."""
-    rows = exported(lake, path)
-    for row in rows:
-        row.update(decisions.get(row["id"].lstrip("'"), {}))
-    return filled_in(path, rows)
 
 
 def test_the_queue_tells_what_a_person_needs(corpus, lake, tmp_path):
@@ -241,188 +176,6 @@ def test_label_studio_tasks_go_out_and_come_back_as_its_export_has_them(corpus, 
     }
     assert "by eve@example.org at 2026-11-20 09:14:01 UTC" in row_of(lake, "b")["detail"]
     assert lake.read_table("accepted_utterances", "made")["text"].to_list() == ["the words that are said"]
-
-
-def annotation(decision: str, text: str | None = None, **more: Any) -> dict[str, Any]:
-    """An annotation as Label Studio 1.x exports it."""
-    region = {"to_name": "audio", "origin": "manual"}
-    result = [
-        {**region, "id": "x1", "from_name": "decision", "type": "choices", "value": {"choices": [decision]}}
-    ]
-    if text is not None:
-        result.append(
-            {
-                **region,
-                "id": "x2",
-                "from_name": "corrected_text",
-                "type": "textarea",
-                "value": {"text": [text]},
-            }
-        )
-    return {
-        "id": 1001,
-        "completed_by": 1,
-        "result": result,
-        "was_cancelled": False,
-        "ground_truth": False,
-        "created_at": "2026-11-20T09:12:30.105112Z",
-        "updated_at": "2026-11-20T09:14:01.500000Z",
-        "draft_created_at": None,
-        "lead_time": 12.3,
-        "prediction": {},
-        "result_count": len(result),
-        "unique_id": "0b9b1ae1-9f8e-4f4b-bd5c-b0b9ac5d5bd4",
-        "import_id": None,
-        "last_action": None,
-        "task": 11,
-        "project": 1,
-        "updated_by": 1,
-        "parent_prediction": None,
-        "parent_annotation": None,
-        "last_created_by": None,
-        **more,
-    }
-
-
-def export_of(number: int, data: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": number,
-        "annotations": annotations,
-        "file_upload": "0d3c5b2a-tasks.json",
-        "drafts": [],
-        "predictions": [],
-        "data": data,
-        "meta": {},
-        "created_at": "2026-11-20T09:00:00.000000Z",
-        "updated_at": "2026-11-20T09:14:01.600000Z",
-        "inner_id": number - 10,
-        "total_annotations": len(annotations),
-        "cancelled_annotations": 0,
-        "total_predictions": 0,
-        "comment_count": 0,
-        "unresolved_comment_count": 0,
-        "last_comment_updated_at": None,
-        "project": 1,
-        "updated_by": 1,
-        "comment_authors": [],
-    }
-
-
-BAD = {
-    "unknown decision": (
-        {"decision": "maybe"},
-        r"row 3: decision 'maybe' is none; allowed are accept and reject",
-    ),
-    "unknown id": ({"decision": "accept", "id": "z"}, r"row 3: 'z' of corpus 'made': no such row waits"),
-    "unknown corpus": (
-        {"decision": "accept", "corpus": "x"},
-        r"row 3: 'b' of corpus 'x': there is no such corpus",
-    ),
-    "changed content": ({"decision": "accept", "content": "0" * 64}, r"row 3: 'b' of .*another one since"),
-    "text edited in place": ({"decision": "accept", "text": "shore"}, r"row 3: 'b' of .*changed to 'shore'"),
-    "correction of a rejected row": (
-        {"decision": "reject", "corrected_text": "x"},
-        r"row 3: 'b' .*needs no corrected",
-    ),
-    "correction and no decision": (
-        {"corrected_text": "x"},
-        r"row 3: 'b' has a corrected text and no decision",
-    ),
-    "control character": (
-        {"decision": "accept", "corrected_text": "x\x07"},
-        r"row 3: 'b' .*control character '\\x07'",
-    ),
-    "control token": (
-        {"decision": "accept", "corrected_text": "<|im_end|>"},
-        r"row 3: 'b' .*refused <\|im_end\|>",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_file_with_one_bad_row_adds_nothing(corpus, lake, tmp_path, case):
-    changes, said = BAD[case]
-    rows = exported(lake, tmp_path / "q.csv")
-    rows[0]["decision"] = "accept"
-    assert rows[1]["id"] == "b"
-    rows[1].update(changes)
-
-    def fault(text: str) -> str | None:
-        return f"refused {text}" if "<|" in text else None
-
-    with pytest.raises(UserError, match=said) as caught:
-        take(lake, filled_in(tmp_path / "q.csv", rows), text_fault=fault)
-    assert "q.csv: nothing was imported" in str(caught.value)
-    assert lake.read_table("review_decisions").is_empty()
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        (("id", "corpus", "decision"), r"missing columns \['content'\]"),
-        ((*COLUMNS, "mood"), r"unknown columns \['mood'\]; wanted are id, corpus"),
-        ((*COLUMNS, "id"), r"columns \['id'\] stand there twice"),
-    ],
-)
-def test_wrong_columns_are_refused(corpus, lake, tmp_path, columns, said):
-    path = filled_in(tmp_path / "q.csv", exported(lake, tmp_path / "q.csv"), columns)
-    with pytest.raises(UserError, match=said):
-        take(lake, path)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"id;corpus;content;decision\n", "unknown columns"),
-        (b"\xff\xfe\x00", "cannot be read as CSV in UTF-8"),
-        (b"id,corpus,content,decision\na,made\n", "row 2: 2 cells; the header has 4"),
-        (b"", "missing columns"),
-    ],
-)
-def test_what_is_no_such_csv_is_refused(corpus, lake, tmp_path, content, said):
-    (tmp_path / "q.csv").write_bytes(content)
-    with pytest.raises(UserError, match=said):
-        take(lake, tmp_path / "q.csv")
-
-
-@pytest.mark.parametrize(
-    ("tasks", "said"),
-    [
-        ("{", "cannot be read as a JSON list of tasks"),
-        ([{"id": 5, "decision": "accept", "annotation_id": 3}], "task 5: this is Label Studio's JSON-MIN"),
-        (
-            [{"id": 5, "data": {"audio": "x"}, "annotations": []}],
-            "task 5: its data have no id, corpus, content",
-        ),
-        (
-            [{"id": 5, "data": {"id": "a", "corpus": "made", "content": "x"}, "annotations": 3}],
-            "task 5: annotations must",
-        ),
-        (
-            [export_of(5, {"id": "a", "corpus": "made", "content": "x"}, [annotation("perhaps")])],
-            "annotation 1001: decision .'perhaps'. is none",
-        ),
-        (
-            [
-                export_of(
-                    5,
-                    {"id": "a", "corpus": "made", "content": "x"},
-                    [annotation("accept", updated_at="then")],
-                )
-            ],
-            "'then' is no time",
-        ),
-        (
-            [export_of(5, {"id": "a", "corpus": "made", "content": "x"}, [annotation("accept")])],
-            "no such row waits for review",
-        ),
-    ],
-)
-def test_what_is_no_such_export_is_refused(corpus, lake, tmp_path, tasks, said):
-    path = tmp_path / "export.json"
-    path.write_text(tasks if isinstance(tasks, str) else json.dumps(tasks))
-    with pytest.raises(UserError, match=said):
-        take(lake, path)
 
 
 def test_decisions_that_contradict_each_other_are_told(corpus, lake, tmp_path):
