@@ -10,13 +10,14 @@ import numpy as np
 import soxr
 
 from training_jobs.augment import Samples, augmented
+from training_jobs.heard_audio import heard_path
 from training_jobs.lake_audio import StoredAudioError, Waveform, read_piece, read_waveform
 from validation.augmentation.record import Augmentation, MixedNoise
 from validation.batches import database, files_of
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.lake_files import LakeFiles
-from validation.schemas import TableName
+from validation.schemas import STORED_RATE_HZ, TableName
 
 # A piece of noise quieter than this is a pause in it: raised to the wanted ratio, it would be the noise of 16 bit.
 _PAUSE_DBFS = -70.0
@@ -102,9 +103,7 @@ def corpus_of_row(lake: Lake, corpora: Sequence[str], row_id: str) -> str:
     with database(lake) as connection:
         for corpus in corpora:
             tables = [name for name in _WITH_ROWS if lake.has_table(name, corpus)]
-            statements = [
-                f"SELECT 1 FROM {files_of(lake, name, [corpus])} WHERE row_id = $row" for name in tables
-            ]  # noqa: S608
+            statements = [_of_row(files_of(lake, name, [corpus])) for name in tables]
             if statements and connection.execute(" UNION ALL ".join(statements), {"row": row_id}).fetchone():
                 found.append(corpus)
     if len(found) == 1:
@@ -114,12 +113,13 @@ def corpus_of_row(lake: Lake, corpora: Sequence[str], row_id: str) -> str:
     raise UnknownRowError(f"none of the corpora {list(corpora)} has a training row or a variant {row_id!r}")
 
 
-def render(lake: Lake, corpus: str, row_id: str, marker: int = 0) -> Rendered:
+def render(lake: Lake, corpus: str, row_id: str, marker: int = 0, rate_hz: int = STORED_RATE_HZ) -> Rendered:
     """An audio of a training row or of a variant, the very samples that its tokens were made from.
 
     Args:
         row_id: Of a training row, or of its variant: ``<row>~<copy>``.
         marker: Which ``<|audio|>`` of the row.
+        rate_hz: That of the tokenizer: one of 16 kHz hears the view at that rate.
 
     Raises:
         UnknownRowError: if there is no such row, or it has no such audio.
@@ -146,12 +146,12 @@ def render(lake: Lake, corpus: str, row_id: str, marker: int = 0) -> Rendered:
                 f"row {row_id!r} of {corpus!r} has {len(found[0])} audios, no number {marker}"
             )
         path = connection.execute(
-            f"SELECT min(audio_path) FROM {utterances} WHERE audio_digest = ?",  # noqa: S608
+            f"SELECT min({heard_path(rate_hz)}) FROM {utterances} WHERE audio_digest = ?",  # noqa: S608
             [found[0][marker]],
         ).fetchone()
     if path is None or path[0] is None:
         raise UnknownRowError(
-            f"row {row_id!r} of {corpus!r}: its audio {found[0][marker]} is no longer accepted"
+            f"row {row_id!r} of {corpus!r}: its audio {found[0][marker]} is no longer accepted, or not at {rate_hz} Hz"
         )
     augmentation = {number: text for _, text, number in variant}.get(marker, "")
     samples, rate_hz = AugmentedAudio(lake).read(path[0], augmentation)

@@ -35,7 +35,6 @@ from validation.lake import Lake
 from validation.scales import SCALES
 from validation.schemas import TableName
 from validation.steps import StepOutcome, run_step, table_digest
-from validation.thresholds import load_thresholds
 
 STEP = "corpus_report"
 INDEX = "reports/index.html"
@@ -88,7 +87,7 @@ def report_corpus(entry: CorpusEntry, lake: Lake) -> Report:
             "recipe": _PAGE_RECIPE,
             "tables": tables,
             "about": _about(entry),
-            "thresholds": load_thresholds().overridden(entry.thresholds).model_dump(mode="json"),
+            "thresholds": entry.limits.model_dump(mode="json"),
             "drift": entry.drift.model_dump(mode="json"),
             "states": states,
         }
@@ -155,7 +154,7 @@ class _Asked:
 
 def _write(asked: _Asked, drift: DriftView) -> dict[str, Any]:
     entry, lake, facts, cells = asked.entry, asked.lake, asked.facts, asked.cells
-    limits = load_thresholds().overridden(entry.thresholds)
+    limits = entry.limits
     medians = {scale.column: cells.distribution(scale, [ACCEPTED_PART]).median for scale in SCALES}
     with corpus_database(lake, entry.name) as connection:
         texts = read_texts(connection)
