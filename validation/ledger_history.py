@@ -66,7 +66,9 @@ def record_ledger(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     sequence = int(state["sequence"]) + 1
     partition = f"{corpus}--{sequence:06d}"
     with database(lake) as connection:
-        statement = _changes(lake, corpus, sequence, state["parts"])
+        # Whoever removed a copy has all its rows recorded as new.
+        before = [path for path in state["parts"] if lake.exists(path)]
+        statement = _changes(lake, corpus, before)
         rows = (
             0 if statement is None else _write(lake, connection, partition, corpus, sequence, run, statement)
         )
@@ -80,7 +82,7 @@ def record_ledger(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     return rows
 
 
-def _changes(lake: Lake, corpus: str, sequence: int, before: list[str]) -> str | None:
+def _changes(lake: Lake, corpus: str, before: list[str]) -> str | None:
     """Statement for the rows that are new, gone or end otherwise; ``None`` where there is no ledger."""
     now = ledger_sql(lake, corpus)
     ends = ", ".join(f'n."{name}"' for name in _END)
