@@ -113,6 +113,10 @@ def corpus_of_row(lake: Lake, corpora: Sequence[str], row_id: str) -> str:
     raise UnknownRowError(f"none of the corpora {list(corpora)} has a training row or a variant {row_id!r}")
 
 
+def _of_row(files: str) -> str:
+    return f"SELECT 1 FROM {files} WHERE row_id = $row"  # noqa: S608 - the paths are quoted
+
+
 def render(lake: Lake, corpus: str, row_id: str, marker: int = 0, rate_hz: int = STORED_RATE_HZ) -> Rendered:
     """An audio of a training row or of a variant, the very samples that its tokens were made from.
 
