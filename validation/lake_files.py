@@ -8,17 +8,19 @@ from __future__ import annotations
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from validation.digests import digest_stream
 from validation.errors import UserError
-from validation.remote import filesystem_of, is_s3
+from validation.local_files import new_file, remove_leftovers, turn_at
+from validation.remote import filesystem_of, is_s3, shared_store
 
 _HIDDEN = "."
+_ASIDE = ".tmp"  # where files are written that have no name yet
+_TURNS = ".turns"
 # Below this size an object is written as quickly as it is asked for: stored audio of about ten seconds.
 _WORTH_ASKING_BYTES = 1 << 20
 
@@ -50,8 +52,8 @@ class LakeFiles:
 
     @property
     def filesystem(self) -> Any:
-        """The fsspec file system, for libraries that take one (DuckDB, pyarrow)."""
-        return self._fs
+        """The fsspec file system, for DuckDB, whose threads share what it opens."""
+        return shared_store() if self._is_s3 else self._fs
 
     @property
     def is_local(self) -> bool:
@@ -114,6 +116,7 @@ class LakeFiles:
                 no, and calls :meth:`sync` before relying on them.
 
         Raises:
+            LakeError: naming file and cause, such as a full disk.
             validation.remote.StoreError: if an object store does not take it, or keeps something else.
         """
         target = self.full_path(path)
@@ -126,20 +129,45 @@ class LakeFiles:
                 yield held
                 self._fs.pipe_file(target, held.getvalue())
             return
-        # A name of its own per writer, so that two runs never write into one another's file.
         place = Path(target)
-        temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-        place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as local:
-                yield local
-                if durable:
-                    local.flush()
-                    os.fsync(local.fileno())
-            temporary.replace(place)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
+            stream = new_file(Path(self.root, _ASIDE), place)
+        except OSError as error:
+            raise self._not_written(path, error) from error
+        try:
+            yield stream
+            stream.take_place(place, durable)
+        except Exception as error:
+            stream.drop()
+            # Libraries that were writing tell it as a fault of what they wrote.
+            if stream.failure is not None:
+                raise self._not_written(path, stream.failure) from error
             raise
+        except BaseException:
+            stream.drop()
+            raise
+
+    def _not_written(self, path: str, error: OSError) -> LakeError:
+        return LakeError(f"{self.uri(path)} cannot be written: {error.strerror or error}")
+
+    def remove_leftovers(self) -> None:
+        """Take away what writers left half-written that were killed."""
+        if self._is_local:
+            remove_leftovers(Path(self.root, _ASIDE))
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """One run at a time is in such a block of one name; it ends with the process, however that ends.
+
+        In an object store runs do not wait for one another: each writes whole objects, and the last one's stay.
+        """
+        with ExitStack() as stack:
+            if self._is_local:
+                try:
+                    stack.enter_context(turn_at(Path(self.root, _TURNS, name)))
+                except OSError as error:
+                    raise self._not_written(f"{_TURNS}/{name}", error) from error
+            yield
 
     def is_known_whole(self, path: str, size: int) -> bool:
         """Whether a file whose name says its content lies at ``path``, whole; ``False`` where asking costs too much.
@@ -171,11 +199,8 @@ class LakeFiles:
         Raises:
             LakeError, validation.remote.StoreError: if it cannot be written.
         """
-        try:
-            with self.atomic_write(path, durable) as stream:
-                stream.write(data)
-        except OSError as error:
-            raise LakeError(f"{self.uri(path)} cannot be written: {error}") from error
+        with self.atomic_write(path, durable) as stream:
+            stream.write(data)
 
     def remove(self, path: str) -> None:
         """Remove the file at ``path``, if it is there."""

@@ -7,7 +7,9 @@ import io
 import os
 import random
 import re
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
 
 from fsspec.asyn import sync
 
@@ -165,6 +167,53 @@ class ObjectReader(io.RawIOBase):
                 found += piece
         finally:
             body.close()
+
+
+class SharedReader:
+    """One object for a library whose threads seek and read in one open file, as DuckDB's do.
+
+    What a thread reads after it has sought comes from where it sought, whatever another thread has done in between.
+    """
+
+    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
+        self._opened = opened
+        self._own = threading.local()
+        self._streams: list[IO[bytes]] = []
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Where this thread's next read begins."""
+        stream = self._stream()
+        if whence == os.SEEK_CUR:
+            stream.seek(self._position)
+        self._own.sought = self._position = stream.seek(offset, whence)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Bytes from where this thread sought, else from where the last read ended."""
+        position = getattr(self._own, "sought", None)
+        self._own.sought = None
+        stream = self._stream()
+        stream.seek(self._position if position is None else position)
+        data = stream.read(size)
+        self._position = stream.tell()
+        return data
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def close(self) -> None:
+        """Close what all threads have opened."""
+        while self._streams:
+            self._streams.pop().close()
+
+    def _stream(self) -> IO[bytes]:
+        if not hasattr(self._own, "stream"):
+            self._own.stream = self._opened()
+            self._streams.append(self._own.stream)
+        stream: IO[bytes] = self._own.stream
+        return stream
 
 
 def _cut_short(found: int, wanted: int) -> TimeoutError:

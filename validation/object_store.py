@@ -21,7 +21,7 @@ from fsspec.asyn import sync_wrapper
 
 from validation.errors import UserError
 from validation.object_errors import FAILURES, explained, is_silence
-from validation.object_reader import ObjectReader
+from validation.object_reader import ObjectReader, SharedReader
 from validation.object_writer import ObjectWriter
 from validation.remote import (
     SLOWEST_BYTES_PER_S,
@@ -204,6 +204,13 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
     def _place(path: str) -> tuple[str, str]:
         bucket, _, key = path.partition("/")
         return bucket, key
+
+
+class SharedStore(ObjectStore):
+    """The same store for DuckDB, whose threads share open files."""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        return SharedReader(lambda: super(SharedStore, self)._open(path, mode, **options))
 
 
 def _url(bucket: str, key: str) -> str:

@@ -144,17 +144,26 @@ def open_url(url: str) -> Any:
 
 def object_store() -> ObjectStore:
     """This process's connection to the store that the environment names; a forked process gets one of its own."""
+    return _connected(is_shared=False)
+
+
+def shared_store() -> ObjectStore:
+    """The same for a library whose threads seek and read in one open file: DuckDB."""
+    return _connected(is_shared=True)
+
+
+def _connected(is_shared: bool) -> ObjectStore:
     settings = RemoteSettings.from_environment()
     aws = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
-    return _store(os.getpid(), settings, digest_value(aws))
+    return _store(os.getpid(), settings, digest_value(aws), is_shared)
 
 
 @lru_cache(maxsize=8)
-def _store(_process: int, settings: RemoteSettings, _environment: str) -> ObjectStore:
+def _store(_process: int, settings: RemoteSettings, _environment: str, is_shared: bool) -> ObjectStore:
     # Only where it is needed: the client takes most of a second to import.
-    from validation.object_store import ObjectStore
+    from validation.object_store import ObjectStore, SharedStore
 
-    return ObjectStore(settings)
+    return SharedStore(settings) if is_shared else ObjectStore(settings)
 
 
 def endpoint() -> str | None:
