@@ -24,7 +24,7 @@ def within_contract(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[Sour
         frame = frame_from_rows(_TABLE, rows)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
         # A value of another type than its column's: which one, only the rows one by one say.
-        faults = {place: _problem(row, [told]) for place, row in enumerate(rows) if (told := _mistyped(row))}
+        faults = {place: _problem(row, [one]) for place, row in enumerate(rows) if (one := _mistyped(row))}
         if not faults:
             raise
         left = [row for place, row in enumerate(rows) if place not in faults]
