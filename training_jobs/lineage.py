@@ -165,7 +165,8 @@ def _sample_condition(path: Path, selector: str) -> str:
     samples = f"read_parquet({quoted(str(path))})"
     made_of = f"SELECT corpus, row_id, unnest(utterance_ids) AS utterance_id FROM {samples}"
     chosen = f"SELECT (corpus, row_id) FROM ({made_of}) SEMI JOIN selected USING (corpus, utterance_id)"
-    return f"coalesce((corpus, row_id) IN ({chosen}) OR {selector}, false)"
+    noisy = "(corpus, row_id) IN (SELECT (corpus, row_id) FROM noisy)"
+    return f"coalesce((corpus, row_id) IN ({chosen}) OR {noisy} OR {selector}, false)"
 
 
 def _pack(connection: duckdb.DuckDBPyConnection, directory: Path, selector: str) -> Pack:

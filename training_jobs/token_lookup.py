@@ -26,7 +26,7 @@ class TokenLookup:
     """
 
     def __init__(self, lake: Lake, corpora: Sequence[str], tokenizer_digest: str, folder: Path) -> None:
-        keys, lengths = [np.empty(0, f"S{_KEY_BYTES}")], [np.empty(0, np.int64)]
+        keys, lengths = [np.empty(0, f"S{_KEY_BYTES}")], [np.empty(0, np.int32)]
         columns = ["audio_digest", "augmentation_digest", "tokenizer_digest", "token_ids"]
         path = folder / "audio_tokens.bin"
         with path.open("wb") as stream:
@@ -34,11 +34,11 @@ class TokenLookup:
                 for batch in read_batches(lake, "audio_tokens", corpus, columns):
                     wanted = batch.filter(pl.col("tokenizer_digest") == tokenizer_digest)
                     keys.append(_keys(wanted["audio_digest"], wanted["augmentation_digest"]))
-                    lengths.append(wanted["token_ids"].list.len().to_numpy().astype(np.int64))
+                    lengths.append(wanted["token_ids"].list.len().to_numpy().astype(np.int32))
                     tokens = wanted["token_ids"].explode().drop_nulls()
                     stream.write(tokens.to_numpy().astype("<u2").tobytes())
         all_keys, all_lengths = np.concatenate(keys), np.concatenate(lengths)
-        starts = np.cumsum(all_lengths) - all_lengths
+        starts = np.cumsum(all_lengths, dtype=np.int64) - all_lengths
         order = np.argsort(all_keys, kind="stable")
         self._keys, self._starts, self._lengths = all_keys[order], starts[order], all_lengths[order]
         total = int(all_lengths.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -70,22 +70,22 @@ class Overrun:
 
 
 def overruns(lake: Lake, corpus: str, budget: Budget) -> list[Overrun]:
-    """Where the corpus' ledger is above its budget.
+    """Where the corpus' ledger is above its budget. What was asked to be forgotten is not lost: it does not count.
 
     Raises:
         UserError: if the corpus has not been read yet.
     """
-    read = balance(lake, corpus).read
+    of_reason: dict[str, int] = dict(ledger_counts(lake, corpus).select("reason", "rows").iter_rows())
+    read = balance(lake, corpus).read - of_reason.pop("forgotten", 0)
     return [
         Overrun(corpus, what, rows, read, limit)
-        for what, rows, limit in _asked(lake, corpus, budget)
+        for what, rows, limit in _asked(of_reason, budget)
         if rows > limit * read and (rows > budget.at_least or (what == LOST and rows == read))
     ]
 
 
-def _asked(lake: Lake, corpus: str, budget: Budget) -> Iterator[tuple[str, int, float]]:
+def _asked(of_reason: Mapping[str, int], budget: Budget) -> Iterator[tuple[str, int, float]]:
     """What the budget limits, how many rows ended so, and the share that is allowed."""
-    of_reason: dict[str, int] = dict(ledger_counts(lake, corpus).select("reason", "rows").iter_rows())
     ends = {reason: (OUTCOME_OF[reason], of_reason.get(reason, 0)) for reason in OUTCOME_OF}
     yield LOST, sum(rows for outcome, rows in ends.values() if outcome != "accepted"), budget.lost
     for outcome in ("errored", "rejected", "quarantined"):

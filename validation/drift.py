@@ -147,7 +147,7 @@ def _medians(before: Profile, now: Profile, limits: DriftLimits) -> Iterator[Fin
 
 def _reasons(before: Profile, now: Profile, limits: DriftLimits) -> Iterator[Finding]:
     for reason, one in sorted(now.reasons.items()):
-        if reason == "accepted":
+        if reason in ("accepted", "forgotten"):  # nobody's mistake
             continue
         old = before.reasons.get(reason, Amount(rows=0, hours=0.0)).rows / max(before.read.rows, 1)
         new = one.rows / max(now.read.rows, 1)

@@ -2,7 +2,8 @@
 
 A request is worked on in DuckDB, in tables of its own: ``selected`` (rows of ``raw_utterances``, with their stored
 audio), ``sharing`` (other rows with the very same audio), ``kept`` (rows that stay), and what none of these uses:
-``gone_audio``, ``gone_files``, ``gone_uris``, ``gone_contents`` and ``gone_sources``.
+``gone_audio``, ``gone_files``, ``gone_uris``, ``gone_contents`` and ``gone_sources``; and ``noisy`` (variants of other
+rows that hold it as noise).
 """
 
 # ruff: noqa: S608 - statements are made of our own names and quoted paths
@@ -32,6 +33,7 @@ ROW_COLUMNS = (
     ("of_corpus", "of_utterance_id"),
     ("evaluation_corpus", "evaluation_utterance_id"),
 )
+_NOISE = "json_extract_string(augmentation, '$.noise.audio_digest')"
 _DUCK = {"String": "VARCHAR", "Float64": "DOUBLE", "Int32": "INTEGER", "Int64": "BIGINT"}
 # Tables whose rows nobody's row stands in: what is forgotten itself, and first failures of a contract.
 _NOT_LISTED: tuple[TableName, ...] = ("forgotten", "contract_failures")
@@ -135,6 +137,11 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
             SELECT source_digest FROM selected WHERE source_digest IS NOT NULL
             EXCEPT SELECT source_digest FROM kept;
         DROP TABLE every"""
+    ).fetchall()
+    # Variants of other rows into which a selected recording was mixed.
+    connection.execute(
+        f"""CREATE TEMP TABLE noisy AS SELECT DISTINCT corpus, row_id FROM {_relation(lake, "augmentations")}
+            WHERE {_NOISE} IN (SELECT audio_digest FROM gone_audio)"""
     ).fetchall()
 
 
@@ -247,8 +254,7 @@ def held_by(columns: Sequence[str], corpus: str, relation: str) -> str:
     if not found and "uri" in columns:
         found.append("uri IN (SELECT audio_uri FROM gone_uris)")
     if "augmentation" in columns:  # noise is named in it
-        noise = "json_extract_string(augmentation, '$.noise.audio_digest')"
-        found.append(f"coalesce({noise} IN (SELECT audio_digest FROM gone_audio), false)")
+        found.append(f"coalesce({_NOISE} IN (SELECT audio_digest FROM gone_audio), false)")
     return f"coalesce({' OR '.join(found)}, false)" if found else "false"
 
 
