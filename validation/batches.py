@@ -14,11 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from validation.lake import Lake, MissingTableError
+from validation.local_files import spill_folder
 from validation.schemas import ContractError, TableName, empty_frame, validate_table
+from validation.scratch import scratch_room
 
-# DuckDB writes what is more to its temporary directory.
-_MEMORY = "768MB"
-ROWS_PER_GROUP = 16_384
+# Of DuckDB; it writes what is more to its temporary directory.
+_MEMORY_MB = 256
+# Small, so that a full batch of wide rows, a few times over while it is worked on, is little beside the libraries.
+ROWS_PER_GROUP = 4_096
+_ROWS_READ = 2_048
 
 # Its own choice, mimalloc, keeps for good what each of its threads once needed: some 50 MiB more for the same tables.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -103,18 +107,18 @@ class Spool:
 @contextmanager
 def spool() -> Iterator[Spool]:
     """A :class:`Spool` whose file goes with the block."""
-    with tempfile.TemporaryFile() as file:
+    with scratch_room(), tempfile.TemporaryFile() as file:
         yield Spool(file)
 
 
 @contextmanager
-def database(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(lake: Lake, memory_mb: int = _MEMORY_MB) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB that reads the lake's files."""
-    with tempfile.TemporaryDirectory() as spill:
+    with scratch_room(duckdb.Error), spill_folder() as spill:
         threads = len(os.sched_getaffinity(0))
         options: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": _MEMORY,
-            "temp_directory": spill,
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": str(spill),
             "threads": threads,
             "preserve_insertion_order": False,
         }
@@ -172,7 +176,7 @@ def read_batches(
     name: TableName,
     partition: str,
     columns: Sequence[str] | None = None,
-    rows: int = ROWS_PER_GROUP,
+    rows: int = _ROWS_READ,
 ) -> Iterator[pl.DataFrame]:
     """The rows of a partition in their order, at most ``rows`` at a time.
 

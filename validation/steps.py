@@ -8,6 +8,7 @@ from typing import Any
 
 from validation.lake import Lake, MissingTableError
 from validation.schemas import TableName
+from validation.scratch import scratch_room
 
 _UNFINISHED = "unfinished"
 
@@ -40,11 +41,27 @@ def run_step(
 ) -> StepOutcome:
     """Run ``compute`` unless its output is there, made from the same ``inputs``.
 
+    Of two runs at once, one waits for the other here, and finds what that one has made.
+
     Args:
         outputs: Paths in the lake; one that is missing makes the step run.
         compute: Writes the outputs and returns the summary, in which ``rows`` is required.
         is_whole: Asked of outputs that are there: whether nothing is left to do, and what they name is there too.
     """
+    with scratch_room(), lake.turn(f"{step}--{partition}"):
+        lake.remove_leftovers()
+        return _run_step(lake, step, partition, inputs, outputs, compute, is_whole)
+
+
+def _run_step(
+    lake: Lake,
+    step: str,
+    partition: str,
+    inputs: str,
+    outputs: list[str],
+    compute: Callable[[], dict[str, Any]],
+    is_whole: Callable[[], bool],
+) -> StepOutcome:
     manifest = lake.read_manifest(step, partition)
     made = (
         manifest is not None and manifest["inputs"] == inputs and all(lake.exists(path) for path in outputs)
@@ -55,7 +72,8 @@ def run_step(
     if manifest is not None:
         # From the first output replaced to the last, the old manifest would describe a mixture. A kill in between,
         # and a return to the old inputs, must not find it.
-        lake.write_manifest(step, partition, _UNFINISHED, {})
+        # Its summary stays: a run beside this one may be counting its rows.
+        lake.write_manifest(step, partition, _UNFINISHED, manifest["summary"])
     summary = compute()
     lake.write_manifest(step, partition, inputs, summary)
     return StepOutcome(recomputed=True, inputs=inputs, rows=int(summary["rows"]), summary=summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -16,10 +17,12 @@ from assets.audio.byte_view import ByteView, FileView
 from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError, AudioProblem
 from validation.remote import open_url
+from validation.scratch import scratch_room
 
 # Up to this size a recording is held in memory; above it, what a worker holds no longer depends on the recording.
 IN_MEMORY_BYTES = 32 << 20
 _BLOCK_BYTES = 1 << 20
+_OF_THE_MACHINE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,16 @@ def opened_container(uri: str) -> Iterator[IO[bytes]]:
 
     Raises:
         AudioFaultError: with ``missing_audio`` or ``unreadable``; also for an error within the block.
+        ScratchError, OSError: if this machine has no room, memory or handles left, which is no fault of the file.
     """
     try:
-        with Path(uri).open("rb") if "://" not in uri else open_url(uri) as stream:
+        with scratch_room(), Path(uri).open("rb") if "://" not in uri else open_url(uri) as stream:
             yield stream
     except FileNotFoundError as error:
         raise AudioFaultError(AudioProblem("missing_audio", "is gone since the corpus was read")) from error
     except OSError as error:
+        if error.errno in _OF_THE_MACHINE:
+            raise
         raise AudioFaultError(AudioProblem("unreadable", f"cannot be read: {error}")) from error
 
 

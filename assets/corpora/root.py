@@ -15,6 +15,7 @@ from assets.corpora.listing import FileFact, Listing
 from assets.corpora.utterance import SourceProblem
 from validation.errors import UserError
 from validation.remote import filesystem_of, is_s3
+from validation.scratch import scratch_room
 
 
 class OutsideRootError(UserError):
@@ -69,7 +70,9 @@ class CorpusRoot:
     def _listing(self) -> tuple[Listing, list[SourceProblem]]:
         faults: list[SourceProblem] = []
         found = self._list_local(faults) if self._is_local else self._list_remote(faults)
-        return Listing(found), sorted(faults, key=lambda fault: fault.source)
+        with scratch_room():
+            listing = Listing(found)
+        return listing, sorted(faults, key=lambda fault: fault.source)
 
     def audio_files(self, folder: str = "") -> Iterator[str]:
         """The audio files (by extension) below ``folder``, in order."""

@@ -1,0 +1,153 @@
+"""Files of this machine that are written under a name of their own, and turns that processes take.
+
+Whoever writes a file, or uses a folder of scratch space, holds a lock of the kernel's on it, which ends with the
+process, also by ``kill -9``. What lies there unlocked is nobody's any more, and whoever comes next takes it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_log = logging.getLogger(__name__)
+_ENDING = ".tmp"
+_SPILL = "voxline-spill-"
+
+
+class NewFile(io.BufferedWriter):
+    """A file that is being written aside, until it takes its place.
+
+    Attributes:
+        failure: Why it could not be written; what was given the file to write into may say so in other words.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.failure: OSError | None = None
+        raw = _claimed(folder)
+        self._path = Path(raw.name)
+        super().__init__(raw)
+
+    def write(self, data: ReadableBuffer) -> int:
+        """As of any file."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def take_place(self, place: Path, durable: bool) -> None:
+        """Be the file at ``place``.
+
+        Args:
+            durable: Whether it must outlive a power failure from here on.
+
+        Raises:
+            OSError: if that cannot be.
+        """
+        try:
+            self.flush()
+            if durable:
+                os.fsync(self.fileno())
+            # Before it is closed: the lock goes then, and a file without one is taken away.
+            self._path.replace(place)
+        except OSError as error:
+            self.failure = error
+            raise
+        self.close()
+
+    def drop(self) -> None:
+        """Leave nothing of it."""
+        with suppress(OSError):  # a full disk refuses what is still held, too
+            self.close()
+        self._path.unlink(missing_ok=True)
+
+
+def new_file(folder: Path, place: Path) -> NewFile:
+    """A file to be written, which is to lie at ``place``.
+
+    Args:
+        folder: Where it is written; beside ``place`` if that is on another disk.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    for one in (folder, place.parent):
+        one.mkdir(parents=True, exist_ok=True)
+    return NewFile(folder if folder.stat().st_dev == place.parent.stat().st_dev else place.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what processes left that were killed."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(_ENDING):
+                _remove_if_left(Path(entry.path))
+
+
+@contextmanager
+def turn_at(file: Path) -> Iterator[None]:
+    """One process at a time is in such a block of one file; it lasts until the block, or the process, ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as stream:
+        if _lock(stream.fileno()) == "another's":
+            _log.warning("%s: another run is at it; this one waits until it is done", file.name)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def spill_folder() -> Iterator[Path]:
+    """A folder of scratch space, which goes with the block; after a kill, when the next one is made."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob(f"{_SPILL}*{_ENDING}"):
+        _remove_if_left(old)
+    with tempfile.TemporaryDirectory(_ENDING, _SPILL, base) as name:
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            _lock(descriptor)
+            yield Path(name)
+        finally:
+            os.close(descriptor)
+
+
+def _claimed(folder: Path) -> io.FileIO:
+    """A new file, ours."""
+    while True:
+        raw = io.FileIO(folder / f".{uuid.uuid4().hex}{_ENDING}", "xb")
+        # Whoever removes leftovers may have come between its making and its lock.
+        if _lock(raw.fileno()) != "another's" and os.fstat(raw.fileno()).st_nlink:
+            return raw
+        raw.close()
+
+
+def _remove_if_left(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if _lock(descriptor) == "ours":
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> Literal["ours", "another's", "unknown"]:
+    """Whose the lock of an open file or folder is now; unknown where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "another's"
+    except OSError:
+        return "unknown"
+    return "ours"
