@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from validation.batches import ROWS_PER_GROUP, parquet
 from validation.lake import Lake
 
-# A part for every so-many of the rows that are there: thousands of parts would take long to read.
+# A part for every so-many of the rows that are there, since thousands of parts would take long to read; but no more
+# rows than are little in memory.
 _SHARE_AT_RISK = 16
+_MOST_AT_RISK = 4_096
 
 
 class Parts:
@@ -25,7 +27,7 @@ class Parts:
 
     Args:
         folder: Where its parts lie, relative to the lake's root; the whole file has the folder's name.
-        batch: Rows per part: how many are done again after a kill, at most; or a sixteenth of all, if that is more.
+        batch: Rows per part: how many are done again after a kill, at least; up to a sixteenth of all.
 
     Attributes:
         earlier: The files that were there when the pass began.
@@ -47,7 +49,7 @@ class Parts:
     def add(self, row: dict[str, Any]) -> None:
         """Take a row; it is on the disk after at most a batch."""
         self._pending.append(row)
-        if len(self._pending) >= max(self._batch, self._written // _SHARE_AT_RISK):
+        if len(self._pending) >= max(self._batch, min(self._written // _SHARE_AT_RISK, _MOST_AT_RISK)):
             self.flush()
 
     @property
