@@ -163,10 +163,13 @@ def batches_of(
 
 
 def frame_of(
-    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[object] = ()
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Sequence[object] | dict[str, object] = (),
 ) -> pl.DataFrame:
     """All rows of a statement, which must be few."""
-    frame = pl.from_arrow(connection.sql(statement, params=list(parameters)).to_arrow_table())
+    given = parameters if isinstance(parameters, dict) else list(parameters)
+    frame = pl.from_arrow(connection.sql(statement, params=given).to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -5,12 +5,13 @@ audio that an earlier pass has done, finished or killed, is not read again. The 
 does not show in how many passes it was made.
 """
 
+# ruff: noqa: S608 - statements are made of names of columns and quoted paths
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import duckdb
@@ -18,7 +19,7 @@ import polars as pl
 from tqdm import tqdm
 
 from assets.corpora.config import CorpusEntry
-from validation.batches import batches_of, database, frame_of, parquet, write_batches
+from validation.batches import batches_of, database, files_of, frame_of, parquet, write_batches
 from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
@@ -30,6 +31,7 @@ from validation.stored_audio import STORED_RATE_HZ
 
 STEP: TableName = "audio_fingerprints"
 _PER_PART = 1024  # how many are done again after a kill, at most
+_PER_RANGE = 2048
 
 
 def make_fingerprints(entry: CorpusEntry, lake: Lake) -> StepOutcome:
@@ -47,18 +49,14 @@ def make_fingerprints(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 
 
 def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
-    with lake.open(lake.table_path("accepted_utterances", corpus)) as stream:
-        accepted = pl.read_parquet(stream, columns=["audio_digest", "audio_path"])
-    wanted = accepted.drop_nulls().unique("audio_digest").sort("audio_digest")
     with database(lake) as connection:
-        known = _known(connection, lake, corpus)
-        missing = wanted.join(known, on="audio_digest", how="anti", maintain_order="left")
-        _run(corpus, lake, missing)
+        wanted, missing = _find_missing(connection, lake, corpus)
+        _run(corpus, lake, batches_of(connection, "SELECT * FROM missing ORDER BY audio_digest"), missing)
         rows = write_batches(lake, STEP, corpus, _sorted(connection, lake, corpus, wanted))
-    assert rows == wanted.height, (rows, wanted.height)
+    assert rows == wanted, (rows, wanted)
     for path in lake.list_files(_folder(corpus)):
         lake.remove(path)
-    return {"rows": rows, "done_now": missing.height, "reused": wanted.height - missing.height}
+    return {"rows": rows, "done_now": missing, "reused": wanted - missing}
 
 
 def _folder(corpus: str) -> str:
@@ -71,21 +69,37 @@ def _sources(lake: Lake, corpus: str) -> list[str]:
     return [*table, *(path for path in lake.list_files(_folder(corpus)) if path.endswith(".parquet"))]
 
 
-def _known(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> pl.DataFrame:
+def _find_missing(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> tuple[int, int]:
+    """Make the tables ``wanted`` of digests and ``missing`` of those without a fingerprint; counts their rows."""
+    accepted = files_of(lake, "accepted_utterances", [corpus])
+    connection.execute(
+        "CREATE TEMP TABLE wanted AS SELECT audio_digest, min(audio_path) AS audio_path "
+        f"FROM {accepted} WHERE audio_digest IS NOT NULL GROUP BY audio_digest ORDER BY audio_digest"
+    ).fetchall()
     sources = _sources(lake, corpus)
-    if not sources:
-        return pl.DataFrame(schema={"audio_digest": pl.String})
-    statement = f"SELECT audio_digest FROM {parquet(lake, sources)} WHERE recipe = ?"  # noqa: S608 - paths are quoted
-    return frame_of(connection, statement, [FINGERPRINT_RECIPE])
+    known = f"SELECT audio_digest FROM {parquet(lake, sources)} WHERE recipe = ?" if sources else ""
+    connection.execute(
+        "CREATE TEMP TABLE missing AS SELECT * FROM wanted "
+        + (f"ANTI JOIN ({known}) USING (audio_digest)" if sources else ""),
+        [FINGERPRINT_RECIPE] if sources else [],
+    ).fetchall()
+    ((wanted, missing),) = connection.execute(
+        "SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM missing)"
+    ).fetchall()
+    return wanted, missing
 
 
 def _sorted(
-    connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str, wanted: pl.DataFrame
+    connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str, wanted: int
 ) -> Iterator[pl.DataFrame]:
+    """The wanted fingerprints in the order of their digests, a range of digests at a time.
+
+    Every source is in that order, so that of each range only a few row groups are read; sorting all of them at once
+    would take ten gigabytes for ten million.
+    """
     sources = _sources(lake, corpus)
     if not sources:
         return
-    connection.register("wanted", wanted.select("audio_digest").to_arrow())
     columns = ", ".join(
         f"any_value({name}) AS {name}" for name in polars_schema(STEP) if name != "audio_digest"
     )
@@ -93,18 +107,30 @@ def _sorted(
     # Two passes at once may both have done one audio.
     statement = f"""
         SELECT {ordered} FROM (
-            SELECT audio_digest, {columns} FROM {parquet(lake, sources)} SEMI JOIN wanted USING (audio_digest)
-            WHERE recipe = ? GROUP BY audio_digest
-        ) ORDER BY audio_digest"""  # noqa: S608 - paths are quoted, the rest is our own
-    yield from batches_of(connection, statement, [FINGERPRINT_RECIPE])
+            SELECT audio_digest, {columns} FROM {parquet(lake, sources)}
+            SEMI JOIN (SELECT audio_digest FROM wanted WHERE audio_digest >= $first AND audio_digest < $end)
+                USING (audio_digest)
+            WHERE recipe = $recipe AND audio_digest >= $first AND audio_digest < $end GROUP BY audio_digest
+        ) ORDER BY audio_digest"""
+    for first, end in _ranges(wanted):
+        yield frame_of(connection, statement, {"first": first, "end": end, "recipe": FINGERPRINT_RECIPE})
 
 
-def _run(corpus: str, lake: Lake, missing: pl.DataFrame) -> None:
+def _ranges(rows: int) -> Iterator[tuple[str, str]]:
+    """Ranges of hexadecimal digests that hold a few thousand of so many rows each."""
+    digits = 0
+    while rows > _PER_RANGE * 16**digits:
+        digits += 1
+    edges = [f"{number:0{digits}x}" if digits else "" for number in range(16**digits)]
+    return pairwise([*edges, "g"])
+
+
+def _run(corpus: str, lake: Lake, missing: Iterator[pl.DataFrame], count: int) -> None:
     """Fingerprint the audio in threads, which hold the interpreter's lock only between the numbers."""
-    rows = missing.iter_rows()
+    rows = (row for batch in missing for row in batch.iter_rows())
     with (
         ThreadPoolExecutor(at_once(lake.url)) as threads,
-        tqdm(total=missing.height, desc=f"{corpus}: fingerprints", unit="file", disable=None) as progress,
+        tqdm(total=count, desc=f"{corpus}: fingerprints", unit="file", disable=None) as progress,
     ):
         while part := list(islice(rows, _PER_PART)):
             words = threads.map(lambda row: _fingerprint(lake, row[1]), part)
