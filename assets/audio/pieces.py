@@ -36,6 +36,7 @@ from validation.lake import Lake
 from validation.ledger import LedgerRow, Stage
 from validation.reasons import PASSING
 from validation.schemas import empty_frame, polars_schema
+from validation.scratch import scratch_room
 
 _RECIPE = 1
 _BATCH = 16  # recordings that are cut again after a kill, at most
@@ -274,7 +275,7 @@ def _limit_s(task: SourceTask) -> float:
 def _written(frames: Iterable[pl.DataFrame], path: Path) -> str:
     """DuckDB's relation of the rows, written to a file of this machine."""
     schema = empty_frame("raw_utterances").to_arrow().schema
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with scratch_room(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for frame in frames:
             writer.write_table(frame.to_arrow().cast(schema))
     return f"read_parquet([{quoted(str(path))}])"
