@@ -173,7 +173,7 @@ PROGRAM = """
     from validation.lake import Lake
 
     if __name__ == "__main__":
-        results.ResultParts.__init__.__defaults__ = (4,)
+        results.AudioResults.__init__.__defaults__ = (4,)
         flush = results.ResultParts.flush
 
         def flush_and_say(self):
