@@ -53,6 +53,11 @@ def record_ledger(lake: Lake, corpus: str, run: RunOfLedger) -> int:
 
     May be killed at any moment: the next call compares with the same ledger and writes the same file anew.
     """
+    with lake.turn(f"ledger_history--{corpus}"):
+        return _record(lake, corpus, run)
+
+
+def _record(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     parts = ledger_parts(lake, corpus)
     digest = digest_value([[part, table_digest(lake, "ledger", part)] for part in parts])
     state: dict[str, Any] = lake.read_json(_state_path(corpus)) or {
@@ -137,7 +142,7 @@ def _copy_parts(lake: Lake, corpus: str, parts: list[str], digest: str) -> list[
 
 
 def _remove_copies(lake: Lake, corpus: str, but: list[str]) -> None:
-    """Remove what earlier records left, at the start of the next one: another run may be about to name its own."""
+    """Remove what earlier records left that were killed."""
     for path in lake.list_files(_folder(corpus)):
         if path.endswith(".parquet") and path not in but:
             lake.remove(path)

@@ -68,6 +68,11 @@ def report_corpus(entry: CorpusEntry, lake: Lake) -> Report:
     Raises:
         validation.lake.MissingTableError: if a step of the corpus has not been done.
     """
+    with lake.turn(f"profiles--{entry.name}"):
+        return _report_corpus(entry, lake)
+
+
+def _report_corpus(entry: CorpusEntry, lake: Lake) -> Report:
     corpus = entry.name
     tables = _tables_digest(lake, corpus)
     asked = _Asked(entry, lake)
