@@ -113,23 +113,37 @@ def spill_folder() -> Iterator[Path]:
     base = Path(tempfile.gettempdir())
     for old in base.glob(f"{_SPILL}*{_ENDING}"):
         _remove_if_left(old)
-    with tempfile.TemporaryDirectory(_ENDING, _SPILL, base) as name:
-        descriptor = os.open(name, os.O_RDONLY)
-        try:
-            _lock(descriptor)
-            yield Path(name)
-        finally:
-            os.close(descriptor)
+    folder, descriptor = _claimed_folder(base)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _claimed(folder: Path) -> io.FileIO:
     """A new file, ours."""
     while True:
         raw = io.FileIO(folder / f".{uuid.uuid4().hex}{_ENDING}", "xb")
-        # Whoever removes leftovers may have come between its making and its lock.
-        if _lock(raw.fileno()) != "another's" and os.fstat(raw.fileno()).st_nlink:
+        if _is_ours(raw.fileno()):
             return raw
         raw.close()
+
+
+def _claimed_folder(base: Path) -> tuple[Path, int]:
+    """A new folder, ours, and its descriptor."""
+    while True:
+        folder = Path(tempfile.mkdtemp(_ENDING, _SPILL, base))
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            if _is_ours(descriptor):
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Lock what is new, unless whoever removes leftovers came between its making and its lock."""
+    return _lock(descriptor) != "another's" and os.fstat(descriptor).st_nlink > 0
 
 
 def _remove_if_left(path: Path) -> None:
