@@ -21,7 +21,7 @@ from validation.leakage_store import Fingerprints
 from validation.remote import at_once
 from validation.stored_audio import STORED_RATE_HZ
 
-_CLIPS_PER_INDEX = 8192
+_CLIPS_PER_INDEX = 1024
 # Pairs whose results wait to be collected: some megabytes.
 _PAIRS_AT_ONCE = 4096
 

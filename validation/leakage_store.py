@@ -11,7 +11,7 @@ from validation.batches import files_of, read_batches
 from validation.fingerprint_match import Clips
 from validation.lake import Lake
 
-_CLIPS_AT_ONCE = 4096
+_CLIPS_AT_ONCE = 1024
 
 
 class Fingerprints:

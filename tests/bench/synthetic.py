@@ -208,7 +208,7 @@ def make_fingerprints(lake: Lake) -> None:
             "recipe": f"{FINGERPRINT_RECIPE}",
             "loud_frames": f"{WORDS}",
         },
-        _accepted(lake),
+        f"{_accepted(lake)} ORDER BY audio_digest",
     )
 
 
