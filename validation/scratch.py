@@ -1,4 +1,4 @@
-"""Scratch space: what does not fit into memory lies in temporary files of this machine; what is said when it is full."""
+"""Scratch space: what does not fit into memory lies in temporary files here; and what is said when it is full."""
 
 from __future__ import annotations
 

@@ -139,9 +139,11 @@ def _tasks(
 ) -> Iterator[ListenTask]:
     """A task for each recording; its segments follow one another."""
     lines = (line for batch in batches for line in batch.select(*_RECORDING, *_SEGMENT).iter_rows())
-    for (*of, suffix, language), together in groupby(lines, key=itemgetter(slice(0, len(_RECORDING)))):
+    for of, together in groupby(lines, key=itemgetter(slice(0, len(_RECORDING)))):
+        uri, offset, size, digest, raw_format, suffix, language = of
         segments = tuple(Segment(*line[len(_RECORDING) :]) for line in together)
-        yield ListenTask(Recording(*of, segments), suffix, language, models, channels)
+        recording = Recording(uri, offset, size, digest, raw_format, segments)
+        yield ListenTask(recording, suffix, language, models, channels)
 
 
 def _limit_s(_: ListenTask) -> float:

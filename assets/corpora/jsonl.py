@@ -78,6 +78,7 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
     wanted = count_markers(messages)
     if wanted != len(audios):
         raise MessagesError(f"{wanted} <|audio|> markers and {len(audios)} audios; the numbers must be equal")
+    stated: dict[str, Any] = {key: str(value[key]) for key in _STATED if value.get(key)}
     row = Utterance(
         utterance_id=row_id,
         source=source,
@@ -89,7 +90,7 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         conversation_id=row_id,
         messages=dump_json(messages),
         fields={**_metadata(value.get("metadata")), "file": name, "conversation_id": row_id},
-        **{key: str(value[key]) for key in _STATED if value.get(key)},
+        **stated,
     )
     if not audios:
         return [row]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from assets.audio.raw_format import is_raw_name
 from assets.corpora.config import CorpusEntry
@@ -14,7 +14,7 @@ from assets.corpora.conversation import SPECIAL_TOKEN
 from assets.corpora.firsts import Firsts
 from assets.corpora.row_metadata import metadata_of
 from assets.corpora.sources import Located, is_text
-from assets.corpora.split import split_of
+from assets.corpora.split import Split, split_of
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 from validation.tasks import WITHOUT_TEXT
 
@@ -59,7 +59,7 @@ class TableRows:
 
     def _first_of_their_names(
         self, rows: Sequence[Row], made: list[dict[str, Any] | SourceProblem | None]
-    ) -> dict[int, str]:
+    ) -> dict[int, Split]:
         """The split of each row that no other line has the name of; ``made`` gets a problem for those that one has."""
         written = {
             index: row for index, row in enumerate(rows) if made[index] is None and isinstance(row, Utterance)
@@ -75,12 +75,12 @@ class TableRows:
         # A conversation is one training row: all of it is held out, or nothing, whatever field a rule looks at.
         named = [(talk, written[index].source, splits[index]) for index, talk in talks.items()]
         for index, (talk, source, split) in zip(talks, self._conversations.of(named), strict=True):
-            splits[index] = split
+            splits[index] = cast("Split", split)
             if source != written[index].source:
                 made[index] = _duplicate(written[index], talk, source)
         return {index: split for index, split in splits.items() if made[index] is None}
 
-    def _row(self, row: Utterance, split: str, located: Located | None) -> dict[str, Any]:
+    def _row(self, row: Utterance, split: Split, located: Located | None) -> dict[str, Any]:
         return {
             "corpus": self._entry.name,
             "utterance_id": row.utterance_id,
