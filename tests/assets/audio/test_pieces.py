@@ -258,7 +258,12 @@ def test_a_killed_run_goes_on_from_the_recordings_that_are_cut(tmp_path, lake, m
     entry = entry_of(make, tmp_path / "c")
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    command = [sys.executable, str(program), json.dumps(entry.model_dump(mode="json", exclude_unset=True)), lake.root]
+    command = [
+        sys.executable,
+        str(program),
+        json.dumps(entry.model_dump(mode="json", exclude_unset=True)),
+        lake.root,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() and process.stdout.readline()
@@ -280,48 +285,3 @@ def test_a_killed_run_goes_on_from_the_recordings_that_are_cut(tmp_path, lake, m
     assert list(continued) == list(undisturbed)
     different = [name for name in continued if continued[name] != undisturbed[name]]
     assert all("ledger_history" in name for name in different), different
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (
-            {"segmentation": {"min": 3}},
-            r"segmentation: unknown key 'min'; allowed are min_s, max_s, margin_s",
-        ),
-        ({"segmentation": {"min_s": 12}}, r"max_s 30 must be at least three times min_s 12"),
-        ({"audio": {"view": True}}, r"audio: unknown key 'view'; allowed are view_16k, loudness, channels"),
-        (
-            {"audio": {"channels": "left"}},
-            r"audio.channels: Input should be 'mix', 'first', 'best' or 'split'",
-        ),
-        (
-            {"audio": {"loudness": {"method": "peak"}}},
-            r"audio.loudness.method: Input should be 'r128' or 'rms'",
-        ),
-        ({"reader": "ljspeech", "options": {}}, r"segmentation: a text belongs to its whole recording"),
-    ],
-)
-def test_settings_that_are_none_are_refused_with_what_is_allowed(tmp_path, make, more, said):
-    (tmp_path / "file.yaml").write_text(
-        json.dumps(
-            {
-                "corpora": [
-                    {
-                        "name": "made",
-                        "reader": "untranscribed",
-                        "root": str(tmp_path),
-                        "licence": "CC0-1.0",
-                        "language": "en",
-                        "options": {"purpose": "tokenizer"},
-                        "segmentation": {},
-                        **more,
-                    }
-                ]
-            }
-        )
-    )
-    from assets.corpora import load_corpora
-
-    with pytest.raises(ValueError, match=said):
-        load_corpora(tmp_path / "file.yaml", check_roots=False)
