@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from validation.object_store import ObjectStore
 
-# The first request of an object, and the first after a seek: most recordings are whole with one.
+# The first request at an object's start: most recordings are whole with one. After a seek somebody wants a part only.
 _FIRST_BYTES = 1 << 20
+_SOUGHT_BYTES = 1 << 17
+_GROWTH = 4
 _MOST_BYTES = 8 << 20
 # What a buffered stream around it asks for beyond the bytes that its own reader wants.
 _SLACK_BYTES = 1 << 16
@@ -99,7 +101,8 @@ class ObjectReader(io.RawIOBase):
         offset = self._position - self._start
         if not 0 <= offset < len(self._held):
             is_forwards = offset == len(self._held) and self._ahead > 0
-            self._ahead = min(2 * self._ahead, _MOST_BYTES) if is_forwards else _FIRST_BYTES
+            first = _SOUGHT_BYTES if self._position else _FIRST_BYTES
+            self._ahead = min(_GROWTH * self._ahead, _MOST_BYTES) if is_forwards else first
             length = max(wanted + _SLACK_BYTES, self._ahead)
             if self._size is not None:
                 length = min(length, self._size - self._position)

@@ -77,6 +77,17 @@ def test_a_new_file_starts_its_corpus_only(tick: Tick, corpora: CorporaFile, tmp
     assert tick(corpora, cursor) == ([], cursor)
 
 
+def test_a_store_that_is_away_keeps_no_other_corpus_from_being_prepared(
+    tick: Tick, corpora: CorporaFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "VOXLINE_S3_ATTEMPTS": "1"}
+    for name, value in {**known, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    one, two = corpora.corpora
+    away = corpora.model_copy(update={"corpora": (one.model_copy(update={"root": "s3://bucket/one"}), two)})
+    assert tick(away, None)[0] == ["two"]
+
+
 def test_a_changed_and_a_removed_file_count_too(tick: Tick, corpora: CorporaFile, tmp_path: Path) -> None:
     _, cursor = tick(corpora, None)
     (tmp_path / "one" / "7_theo_0.wav").write_bytes(b"other words")

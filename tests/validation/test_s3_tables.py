@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.sql import query
 from validation import object_writer
-from validation.batches import database, parquet, read_batches
+from validation.batches import database, frame_of, parquet, read_batches
 from validation.lake import Lake, MissingTableError
 from validation.schemas import frame_from_rows
 from validation.steps import table_digest
@@ -81,7 +81,7 @@ def test_queries_by_many_threads_read_what_was_written(lake):
     with database(lake) as connection:
         connection.execute("SET threads = 4")
         statement = f"SELECT number, noise FROM {parquet(lake, ['large.parquet'])} ORDER BY number"
-        frame = pl.from_arrow(connection.execute(statement).to_arrow_table())
+        frame = frame_of(connection, statement)
     rng = np.random.default_rng(0)
     assert frame["noise"].to_list() == [rng.bytes(60) for _ in range(_ROWS)]
 
