@@ -11,15 +11,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import duckdb
 import polars as pl
 from tqdm import tqdm
 
+from assets.audio.merging import Sorted, merged
 from assets.corpora.config import CorpusEntry
-from validation.batches import batches_of, database, files_of, frame_of, parquet, write_batches
+from validation.batches import batches_of, database, files_of, parquet, write_batches
 from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
@@ -31,7 +32,6 @@ from validation.stored_audio import STORED_RATE_HZ
 
 STEP: TableName = "audio_fingerprints"
 _PER_PART = 1024  # how many are done again after a kill, at most
-_PER_RANGE = 2048
 
 
 def make_fingerprints(entry: CorpusEntry, lake: Lake) -> StepOutcome:
@@ -52,7 +52,13 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
     with database(lake) as connection:
         wanted, missing = _find_missing(connection, lake, corpus)
         _run(corpus, lake, batches_of(connection, "SELECT * FROM missing ORDER BY audio_digest"), missing)
-        rows = write_batches(lake, STEP, corpus, _sorted(connection, lake, corpus, wanted))
+        digests = batches_of(connection, "SELECT audio_digest FROM wanted ORDER BY audio_digest")
+        # All of them at once could not be sorted in memory; but each file of them is in order.
+        is_ours = pl.col("recipe") == FINGERPRINT_RECIPE
+        wanted_digests = Sorted(digests, "audio_digest")
+        found = merged(lake, _sources(lake, corpus), "audio_digest", is_ours, wanted_digests)
+        ordered = (batch.select(list(polars_schema(STEP))) for batch in found)
+        rows = write_batches(lake, STEP, corpus, ordered)
     assert rows == wanted, (rows, wanted)
     for path in lake.list_files(_folder(corpus)):
         lake.remove(path)
@@ -87,42 +93,6 @@ def _find_missing(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str
         "SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM missing)"
     ).fetchall()
     return wanted, missing
-
-
-def _sorted(
-    connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str, wanted: int
-) -> Iterator[pl.DataFrame]:
-    """The wanted fingerprints in the order of their digests, a range of digests at a time.
-
-    Every source is in that order, so that of each range only a few row groups are read; sorting all of them at once
-    would take ten gigabytes for ten million.
-    """
-    sources = _sources(lake, corpus)
-    if not sources:
-        return
-    columns = ", ".join(
-        f"any_value({name}) AS {name}" for name in polars_schema(STEP) if name != "audio_digest"
-    )
-    ordered = ", ".join(polars_schema(STEP))
-    # Two passes at once may both have done one audio.
-    statement = f"""
-        SELECT {ordered} FROM (
-            SELECT audio_digest, {columns} FROM {parquet(lake, sources)}
-            SEMI JOIN (SELECT audio_digest FROM wanted WHERE audio_digest >= $first AND audio_digest < $end)
-                USING (audio_digest)
-            WHERE recipe = $recipe AND audio_digest >= $first AND audio_digest < $end GROUP BY audio_digest
-        ) ORDER BY audio_digest"""
-    for first, end in _ranges(wanted):
-        yield frame_of(connection, statement, {"first": first, "end": end, "recipe": FINGERPRINT_RECIPE})
-
-
-def _ranges(rows: int) -> Iterator[tuple[str, str]]:
-    """Ranges of hexadecimal digests that hold a few thousand of so many rows each."""
-    digits = 0
-    while rows > _PER_RANGE * 16**digits:
-        digits += 1
-    edges = [f"{number:0{digits}x}" if digits else "" for number in range(16**digits)]
-    return pairwise([*edges, "g"])
 
 
 def _run(corpus: str, lake: Lake, missing: Iterator[pl.DataFrame], count: int) -> None:

@@ -33,7 +33,7 @@ _UTTERANCES_PER_SPEAKER = 100
 _NOISY_EVERY = 50
 _PER_FOLDER = 1000
 _SAMPLES = 40  # of a source file: enough to be a WAV
-_GROUP = 16_384  # rows, as voxline writes them
+_GROUP = 4_096  # rows, as voxline writes them
 
 _TYPES = {
     pl.String(): "VARCHAR",
