@@ -27,6 +27,7 @@ _ASSETS = {
     "duplicates",
     "leakage",
     "training_jsonl",
+    "augmentations",
     "speech_tokenizer",
     "audio_tokens",
     "base_model",
