@@ -102,9 +102,11 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
         ).fetchall()
     if with_copies:
         _add(connection, "audio_digest IN (SELECT audio_digest FROM selected)", "same audio")
-    # A conversation is one line of its corpus, and each of its rows holds all that is said in it.
+    # A conversation is one line of its corpus, and each of its rows holds all that is said in it. Within a tuple, DuckDB
+    # takes one NULL for another.
     line = "(corpus, conversation_id, source)"
-    _add(connection, f"{line} IN (SELECT {line} FROM selected)", "same conversation")
+    spoken = f"conversation_id IS NOT NULL AND {line} IN (SELECT {line} FROM selected)"
+    _add(connection, spoken, "same conversation")
     # A recording that was cut into pieces, and of which no piece stays.
     connection.execute(
         """INSERT INTO selected BY NAME SELECT DISTINCT corpus, parent_id AS utterance_id, source, 'recording' AS why

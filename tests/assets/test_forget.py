@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+import soundfile as sf
 from forgetting import ANN, apply, holds, prepare, table_corpus
 
 from assets.workspace import Workspace
 from pipelines.forgetting import opened
 from validation.batches import database
+from validation.budget import Budget, overruns
 from validation.errors import UserError
 from validation.forget import NothingToForgetError
 from validation.forget_purge import stored_corpora, unused_audio
@@ -240,3 +243,37 @@ def test_stored_audio_of_files_that_are_gone_is_found(tmp_path, make, workspace)
         unused = list(unused_audio(connection, lake, ["made"]))
     assert [path for path, _ in unused] == stored["audio_path"].to_list()
     assert unused[0][1] == lake.size(unused[0][0])
+
+
+def test_a_channel_that_is_a_row_of_its_own_is_forgotten_by_itself_and_with_its_recording(
+    tmp_path, make, workspace
+):
+    voices = np.stack([make.speech_like(1.0, 16_000, seed) for seed in (1, 2)], axis=1)
+    for name in ("x", "y"):
+        (tmp_path / "c").mkdir(exist_ok=True)
+        sf.write(tmp_path / "c" / f"{name}.wav", voices if name == "x" else voices[:, ::-1] * 0.7, 16_000)
+    options, lake = {"options": {"purpose": "tokenizer"}, "audio": {"channels": "split"}}, workspace.lake
+    entry = make.entry("untranscribed", tmp_path / "c", **options)
+    make.run_all(entry, lake)
+    ids = lake.read_table("raw_utterances", "made").filter(pl.col("parent_id") == "x.wav")["utterance_id"]
+    assert ids.len() == 2
+    apply(workspace, Selector("utterance", ids[0]))
+    make.run_all(entry, lake)
+    left = lake.read_table("raw_utterances", "made")["utterance_id"].to_list()
+    assert ids[0] not in left and ids[1] in left and len(left) == 3
+    assert balance(lake, "made").holds
+    apply(workspace, Selector("utterance", "y.wav"))
+    make.run_all(entry, lake)
+    assert lake.read_table("raw_utterances", "made")["utterance_id"].to_list() == [ids[1]]
+    assert balance(lake, "made").holds
+    assert holds(Path(lake.root), "y.wav") == []
+
+
+def test_what_was_asked_for_is_not_lost(tmp_path, make, workspace):
+    """Neither a corpus' budget nor its drift of reasons may stop a run because somebody was forgotten."""
+    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
+    prepare(entry, lake, make)
+    apply(workspace, Selector("licence", entry.licence))
+    prepare(entry, lake, make)
+    assert balance(lake, "made").rejected == 4
+    assert overruns(lake, "made", Budget(lost=0.0, rejected=0.0, at_least=0)) == []
