@@ -102,8 +102,8 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
         ).fetchall()
     if with_copies:
         _add(connection, "audio_digest IN (SELECT audio_digest FROM selected)", "same audio")
-    # A conversation is one line of its corpus, and each of its rows holds all that is said in it. Within a tuple, DuckDB
-    # takes one NULL for another.
+    # A conversation is one line of its corpus, and each of its rows holds all that is said in it. DuckDB takes one NULL
+    # for another within a tuple.
     line = "(corpus, conversation_id, source)"
     spoken = f"conversation_id IS NOT NULL AND {line} IN (SELECT {line} FROM selected)"
     _add(connection, spoken, "same conversation")
