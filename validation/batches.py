@@ -189,7 +189,17 @@ def read_batches(
     if not lake.has_table(name, partition):
         raise MissingTableError(f"table {name} has no partition {partition!r} in {lake.url}")
     with lake.open(lake.table_path(name, partition)) as stream, pq.ParquetFile(stream) as file:
-        for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
+        yield from batches_of_file(file, rows, columns)
+
+
+def batches_of_file(
+    file: pq.ParquetFile, rows: int = _ROWS_READ, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The rows of an open Parquet file in their order, at most ``rows`` at a time."""
+    wanted = None if columns is None else list(columns)
+    # Asked for at once, all groups would be read ahead, and stay in memory.
+    for group in range(file.metadata.num_row_groups):
+        for batch in file.iter_batches(rows, row_groups=[group], columns=wanted):
             frame = pl.from_arrow(pa.Table.from_batches([batch]))
             assert isinstance(frame, pl.DataFrame)
             yield frame

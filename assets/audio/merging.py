@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from validation.batches import batches_of_file
 from validation.lake import Lake
 
 _ROWS = 1_024
@@ -54,10 +54,8 @@ def merged(
 def _read(lake: Lake, paths: Sequence[str], condition: pl.Expr) -> Iterator[pl.DataFrame]:
     for path in paths:
         with lake.open(path) as stream, pq.ParquetFile(stream) as file:
-            for batch in file.iter_batches(_ROWS):
-                frame = pl.from_arrow(pa.Table.from_batches([batch]))
-                assert isinstance(frame, pl.DataFrame)
-                yield frame.filter(condition)
+            for batch in batches_of_file(file, _ROWS):
+                yield batch.filter(condition)
 
 
 def _chains(lake: Lake, paths: Sequence[str], column: str) -> list[list[str]]:

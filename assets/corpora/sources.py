@@ -21,6 +21,7 @@ from assets.audio.members import TarMember, member_name, split_member, tar_membe
 from assets.audio.problem import AudioFaultError
 from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem
+from validation.batches import batches_of_file
 from validation.lake import Lake
 from validation.ledger import Reason
 from validation.remote import is_s3
@@ -107,8 +108,8 @@ class Sources:
         if not lake.exists(path):
             return
         with lake.open(path) as stream, pq.ParquetFile(stream) as file:
-            for batch in file.iter_batches(_ROWS):
-                rows = batch.to_pylist()
+            for batch in batches_of_file(file, _ROWS):
+                rows = batch.to_dicts()
                 versions = {name: self._version(name) for name in {row["file"] for row in rows}}
                 self._keep(
                     _Found(row["uri"], row["file"], row["digest"], row["offset"], row["size"])
