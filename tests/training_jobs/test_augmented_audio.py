@@ -91,7 +91,8 @@ def test_no_variant_is_stored(tmp_path: Path, tokenizer_dir: Path) -> None:
     before = {path for path in (tmp_path / "lake").rglob("*") if path.is_file()}
     augment(SPEECH, RECIPE, lake)
     tokenize(lake, tokenizer_dir, tmp_path / "out")
-    new = {path for path in (tmp_path / "lake").rglob("*") if path.is_file()} - before
+    found = {path for path in (tmp_path / "lake").rglob("*") if path.is_file()}
+    new = {path for path in found - before if path.stat().st_size}  # locks are empty
     assert {path.suffix for path in new} == {".parquet", ".json"}
     assert not list((tmp_path / "lake" / "work").rglob("*.parquet")), "the parts went"
 
