@@ -28,8 +28,17 @@ _ROWS_READ = 2_048
 pa.set_memory_pool(pa.system_memory_pool())
 
 
-def write_batches(lake: Lake, name: TableName, partition: str, batches: Iterable[pl.DataFrame]) -> int:
+def write_batches(
+    lake: Lake,
+    name: TableName,
+    partition: str,
+    batches: Iterable[pl.DataFrame],
+    rows_per_group: int = ROWS_PER_GROUP,
+) -> int:
     """Write a table of which one batch is in memory at once, each checked against the contract; gives its rows.
+
+    Args:
+        rows_per_group: Fewer where rows are large; always as many for one table, so that it is the same file.
 
     Raises:
         validation.schemas.ContractError: naming partition, row, column, check and value, after the last batch: all
@@ -43,7 +52,7 @@ def write_batches(lake: Lake, name: TableName, partition: str, batches: Iterable
             lake.atomic_write(lake.table_path(name, partition)) as stream,
             pq.ParquetWriter(stream, schema, compression="zstd") as writer,
         ):
-            for batch in _regrouped(batches):
+            for batch in _regrouped(batches, rows_per_group):
                 try:
                     checked = validate_table(name, partition, batch, first_row=rows)
                 except ContractError as error:
@@ -62,15 +71,15 @@ def write_batches(lake: Lake, name: TableName, partition: str, batches: Iterable
     return rows
 
 
-def _regrouped(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _regrouped(batches: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
     """The same rows in batches of one size, so that the same rows always give the same file."""
     held: list[pl.DataFrame] = []
     for batch in batches:
         held.append(batch)
-        if sum(one.height for one in held) >= ROWS_PER_GROUP:
+        if sum(one.height for one in held) >= rows:
             whole = pl.concat(held)
-            full = whole.height - whole.height % ROWS_PER_GROUP
-            yield from (whole[start : start + ROWS_PER_GROUP] for start in range(0, full, ROWS_PER_GROUP))
+            full = whole.height - whole.height % rows
+            yield from (whole[start : start + rows] for start in range(0, full, rows))
             held = [whole[full:]]
     if held and (rest := pl.concat(held)).height:
         yield rest

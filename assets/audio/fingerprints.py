@@ -58,7 +58,7 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
         wanted_digests = Sorted(digests, "audio_digest")
         found = merged(lake, _sources(lake, corpus), "audio_digest", is_ours, wanted_digests)
         ordered = (batch.select(list(polars_schema(STEP))) for batch in found)
-        rows = write_batches(lake, STEP, corpus, ordered)
+        rows = write_batches(lake, STEP, corpus, ordered, _PER_PART)
     assert rows == wanted, (rows, wanted)
     for path in lake.list_files(_folder(corpus)):
         lake.remove(path)
@@ -79,14 +79,15 @@ def _find_missing(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str
     """Make the tables ``wanted`` of digests and ``missing`` of those without a fingerprint; counts their rows."""
     accepted = files_of(lake, "accepted_utterances", [corpus])
     connection.execute(
-        "CREATE TEMP TABLE wanted AS SELECT audio_digest, min(audio_path) AS audio_path "
-        f"FROM {accepted} WHERE audio_digest IS NOT NULL GROUP BY audio_digest ORDER BY audio_digest"
+        "CREATE TEMP TABLE wanted AS SELECT DISTINCT audio_digest FROM "
+        f"{accepted} WHERE audio_digest IS NOT NULL ORDER BY audio_digest"
     ).fetchall()
     sources = _sources(lake, corpus)
     known = f"SELECT audio_digest FROM {parquet(lake, sources)} WHERE recipe = ?" if sources else ""
     connection.execute(
-        "CREATE TEMP TABLE missing AS SELECT * FROM wanted "
-        + (f"ANTI JOIN ({known}) USING (audio_digest)" if sources else ""),
+        f"CREATE TEMP TABLE missing AS SELECT audio_digest, min(audio_path) AS audio_path FROM {accepted} "
+        + (f"ANTI JOIN ({known}) USING (audio_digest) " if sources else "")
+        + "WHERE audio_digest IS NOT NULL GROUP BY audio_digest",
         [FINGERPRINT_RECIPE] if sources else [],
     ).fetchall()
     ((wanted, missing),) = connection.execute(
