@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from validation.batches import batches_of_file
 from validation.lake import Lake
 
-_ROWS = 1_024
+_ROWS = 256
 
 
 class Sorted:
