@@ -26,8 +26,7 @@ _ORDERED = (
     ("min_sample_rate_hz", "max_sample_rate_hz"),
     ("silence_level_dbfs", "min_level_dbfs"),
     ("min_level_dbfs", "max_level_dbfs"),
-    ("min_snr_db", "review_snr_db"),
-    ("review_snr_db", "note_snr_db"),
+    ("min_snr_db", "note_snr_db"),
 )
 
 
