@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
 
 from models.errors import ModelError
 from pipelines import forget_cli
@@ -19,6 +18,7 @@ from pipelines.augment_cli import app as augment_app
 from pipelines.corpora_cli import app as corpora_app
 from pipelines.review_cli import app as review_app
 from pipelines.settings import default_home, prepare_home, require_settings
+from pipelines.shown import escape
 from training_jobs.spec import PROFILES, ProfileName
 from validation.errors import ConfigurationError, UserError
 

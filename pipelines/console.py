@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, EventLogEntry
 from rich.console import Console
-from rich.markup import escape
+
+from pipelines.shown import escape
 
 # Dagster says of every step below a failed one why it was not run; the failure itself says enough.
 _NOISE = ("Dependencies for step", "[pipes]")

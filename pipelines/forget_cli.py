@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from pipelines.settings import default_home, require_settings
+from pipelines.shown import escape
 from validation.errors import ConfigurationError
 
 if TYPE_CHECKING:

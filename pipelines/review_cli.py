@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pipelines.settings import default_home, require_settings
+from pipelines.shown import escape
 from validation.errors import ConfigurationError
 
 if TYPE_CHECKING:

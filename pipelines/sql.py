@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow as pa
-from rich.markup import escape
 from rich.table import Table
 
+from pipelines.shown import escape
 from validation.lake import Lake, known_tables
 from validation.schemas import empty_frame
 

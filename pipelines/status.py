@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from rich.markup import escape
 from rich.table import Table
 
 from assets.workspace import Workspace
 from pipelines.failures import Failure, recent_failures
+from pipelines.shown import escape
 from training_jobs.tracking_store import REGISTERED_MODEL
 
 _STYLES = {"healthy": "green", "warning": "yellow", "failing": "red", "never": "dim"}

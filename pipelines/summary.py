@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from assets.outputs import Outputs
@@ -17,6 +16,7 @@ from assets.speech_tokenizer import tokenizer_of
 from assets.workspace import Workspace
 from pipelines.run import RunReport
 from pipelines.settings import Settings
+from pipelines.shown import escape
 from pipelines.status import registry
 from training_jobs.spec import MODES, STAGES
 from training_jobs.tracking_store import REGISTERED_MODEL

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from assets.recovery import release_dead_runs
 from assets.running_servers import RunningServers, announce_servers, find_servers
@@ -22,6 +21,7 @@ from pipelines.servers import (
     mlflow_server,
     run_until_interrupted,
 )
+from pipelines.shown import escape
 from training_jobs.jobs import Tracking
 
 

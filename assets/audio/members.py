@@ -66,7 +66,8 @@ def tar_members(stream: IO[bytes]) -> Iterator[TarMember]:
     position = 0
     long_name: str | None = None
     long_size: int | None = None
-    while any(block := _read(stream, position, _BLOCK_BYTES)) and len(block) == _BLOCK_BYTES:
+    # A size may lead further than any file system can seek.
+    while any(block := _read(stream, min(position, total), _BLOCK_BYTES)) and len(block) == _BLOCK_BYTES:
         header = _Header.of(block, position)
         size = header.size if long_size is None else long_size
         start = position + _BLOCK_BYTES

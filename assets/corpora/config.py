@@ -26,7 +26,7 @@ from validation.errors import UserError
 from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
 from validation.schemas import Task
-from validation.strict import Strict, explain
+from validation.strict import Strict, explain, load_yaml
 from validation.thresholds import ThresholdError, Thresholds
 
 # What `voxline corpora inspect` prints where a person must say something.
@@ -194,8 +194,8 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
         CorporaFileError: naming the file, the entry, the value and what is allowed.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        value = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise CorporaFileError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(value, dict) or not value:
         found = "the file is empty" if value is None else f"got {value!r:.80}"

@@ -10,6 +10,7 @@ that its metadata hold, it is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from posixpath import dirname, join
@@ -31,6 +32,7 @@ from validation.errors import ConfigurationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_CLASSES = "ClassLabel"
 _Column = Annotated[str, Field(min_length=1)]
 
 
@@ -240,10 +242,26 @@ def audio_columns(schema: pa.Schema) -> list[str]:
 
 
 def labels_of(schema: pa.Schema) -> dict[str, list[str]]:
-    """The names of the values of columns that hold numbers of classes, as Hugging Face's metadata state them."""
-    if b"huggingface" not in (schema.metadata or {}):
-        return {}
-    import datasets  # takes over a second, and most corpora have another layout
+    """The names of the values of columns that hold numbers of classes, as Hugging Face's metadata state them.
 
-    features = datasets.Features.from_arrow_schema(schema)
-    return {name: kind.names for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)}
+    Raises:
+        RowError: if the metadata are none of Hugging Face's.
+    """
+    stated = (schema.metadata or {}).get(b"huggingface")
+    if stated is None:
+        return {}
+    try:
+        features = ((json.loads(stated).get("info") or {}).get("features") or {}).items()
+        # Only these: the library makes whatever class the metadata name.
+        classes = {
+            name: kind for name, kind in features if isinstance(kind, dict) and kind.get("_type") == _CLASSES
+        }
+        if not classes:
+            return {}
+        import datasets  # takes over a second, and most corpora have another layout
+
+        return {name: kind.names for name, kind in datasets.Features.from_dict(classes).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise RowError(
+            "malformed_row", f"its metadata of Hugging Face cannot be read: {error!r:.200}"
+        ) from error

@@ -17,6 +17,9 @@ from validation.errors import UserError
 from validation.remote import filesystem_of, is_s3
 from validation.scratch import scratch_room
 
+# Of one line: conversations of a hundred thousand words fit, and a hostile file does not fill the memory.
+MOST_LINE_BYTES = 8 << 20
+
 
 class OutsideRootError(UserError):
     """A path in a corpus' metadata that leads out of the corpus' root."""
@@ -97,9 +100,17 @@ class CorpusRoot:
         return stream
 
     def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
-        """Numbered lines, from 1, without their ends; a byte order mark at the start is dropped."""
+        """Numbered lines, from 1, without their ends; a byte order mark at the start is dropped.
+
+        Of a line above :data:`MOST_LINE_BYTES` comes one byte more than that, and the rest of it is skipped.
+        """
         with self.open(name) as stream:
-            for number, line in enumerate(stream, start=1):
+            number = 0
+            while line := stream.readline(MOST_LINE_BYTES + 1):
+                number += 1
+                rest = line
+                while len(rest) > MOST_LINE_BYTES and not rest.endswith(b"\n"):
+                    rest = stream.readline(MOST_LINE_BYTES + 1)
                 text = line.rstrip(b"\r\n")
                 yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 
 from assets.corpora.options import ReaderOptions
-from assets.corpora.root import CorpusRoot
+from assets.corpora.root import MOST_LINE_BYTES, CorpusRoot
 from assets.corpora.utterance import Row, SourceProblem
 from validation.errors import UserError
 from validation.ledger import Reason
@@ -105,7 +105,12 @@ def places(root: CorpusRoot, name: str) -> Iterator[tuple[str, bytes] | SourcePr
         return
     try:
         for number, line in root.lines(name):
-            yield f"{name}:{number}", line
+            place = f"{name}:{number}"
+            if len(line) > MOST_LINE_BYTES:
+                detail = f"{place}: a line of more than {MOST_LINE_BYTES} bytes, which is not read"
+                yield SourceProblem(place, place, "malformed_row", detail, None, float(MOST_LINE_BYTES))
+            else:
+                yield place, line
     except OSError as error:
         # What was read before stays; the row says that there may be more.
         yield SourceProblem(name, name, "unreadable", f"{name}: cannot be read to its end: {error}")

@@ -77,7 +77,8 @@ def _sorted_out(
                 elif ending == suffix:
                     texts.put(key, source, _place(member))
             except RowError as error:
-                yield error.at(source)
+                # The tar may hold the name any number of times, each of which is a row.
+                yield error.at(f"{source} at byte {member.offset}")
     except AudioFaultError as error:
         problem = error.problem
         detail = f"{shard}: {problem.detail}"

@@ -136,3 +136,36 @@ def test_the_listing_digest_notices_new_changed_and_removed_files(tmp_path):
     assert len(set(digests)) == 3
     file.unlink()
     assert listing_digest(entry) == digests[0]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "aliases stand for"),
+        ("corpora: &all [*all]", "aliases stand for"),
+        ("corpora: " + "[" * 5_000, "recursion"),
+        ("corpora: [!!python/object/apply:os.system ['exit 1']]", "python/object"),
+    ],
+)
+def test_a_file_that_means_harm_is_refused(tmp_path, text, said):
+    path = tmp_path / "corpora.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CorporaFileError, match=said):
+        load_corpora(path)
+
+
+def test_aliases_of_a_usual_size_are_allowed(tmp_path):
+    path = write(tmp_path)
+    path.write_text(
+        "corpora:\n- &one {name: one, reader: librispeech, root: data, licence: CC0-1.0, language: en}\n"
+        "- {<<: *one, name: two}\n",
+        encoding="utf-8",
+    )
+    assert [entry.licence for entry in load_corpora(path).corpora] == ["CC0-1.0", "CC0-1.0"]
