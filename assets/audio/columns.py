@@ -1,4 +1,4 @@
-"""Recordings inside Parquet and Arrow files: bytes in a column, named ``file.parquet!audio/17`` (column, row from 0).
+"""Recordings inside Parquet and Arrow files: bytes in a column, named as :mod:`assets.audio.column_names` has it.
 
 A column holds the bytes themselves, or pairs of ``bytes`` and ``path`` as Hugging Face's datasets have them. What is
 read comes in small batches, so that memory does not grow with the file.
@@ -16,27 +16,9 @@ import pyarrow.parquet as pq
 
 from assets.audio.problem import fault
 
-SUFFIXES = (".parquet", ".arrow")
 _BATCH_ROWS = 16
 _ARROW_FILE = b"ARROW1"
 _READ_BYTES = 1 << 20
-
-
-def is_columnar(name: str) -> bool:
-    """Whether the file is one whose columns may hold recordings."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def value_name(column: str, row: int) -> str:
-    """The one notation for a recording in a column, to be put behind the file's name and ``!``."""
-    return f"{column}/{row}"
-
-
-def split_value(member: str) -> tuple[str, int] | None:
-    """Column and row, if the name is one of a recording in a column."""
-    column, slash, row = member.rpartition("/")
-    is_row = slash and row.isascii() and row.isdigit() and len(row) < 16
-    return (column, int(row)) if is_row and column else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, cast
 
 from assets.audio.byte_view import ByteView, FileView
-from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError, AudioProblem
 from validation.remote import open_url
 from validation.scratch import scratch_room
+
+if TYPE_CHECKING:
+    from assets.audio.columns import ColumnFile
 
 # Up to this size a recording is held in memory; above it, what a worker holds no longer depends on the recording.
 IN_MEMORY_BYTES = 32 << 20
@@ -100,12 +102,13 @@ def opened_source(container: IO[bytes] | ColumnFile, place: Place, digest: str) 
         AudioFaultError: ``source_changed``, where it is another one now.
         OSError: if it cannot be read.
     """
-    if isinstance(container, ColumnFile):
-        assert place.column is not None and place.offset is not None
-        value = container.value(place.column, place.offset) or b""
+    if place.column is not None:
+        assert place.offset is not None
+        value = cast("ColumnFile", container).value(place.column, place.offset) or b""
         _refuse_changed(hashlib.sha256(value).hexdigest(), digest)
         yield SourceFile.of_bytes(value)
         return
+    container = cast("IO[bytes]", container)
     container.seek(place.offset or 0)
     # A file is read to its end, whatever size it had; a member ends where the next one begins.
     left = None if place.offset is None else place.size

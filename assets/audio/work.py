@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import IO
+from typing import IO, TYPE_CHECKING, TypeAlias
 
-from assets.audio.columns import ColumnFile, is_columnar, split_value
+from assets.audio.column_names import is_columnar, split_value
 from assets.audio.decode import open_source
 from assets.audio.loudness import Gain
 from assets.audio.members import split_member
@@ -18,6 +18,9 @@ from assets.audio.source_file import Place, opened_container, opened_source
 from assets.audio.write import Stored, render, write_view, write_wav
 from validation.lake_files import LakeFiles
 from validation.measures import Measures, measure
+
+if TYPE_CHECKING:
+    from assets.audio.columns import ColumnFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,18 @@ class StoredAudio:
 
 
 SegmentResult = StoredAudio | AudioProblem
-Container = IO[bytes] | ColumnFile
+Container: TypeAlias = "IO[bytes] | ColumnFile"
 
 
 def container_of(recording: Recording, stream: IO[bytes]) -> Container:
     """The open file of a recording, as what it is."""
-    return ColumnFile(stream) if recording.place.column is not None else stream
+    if recording.place.column is None:
+        return stream
+    from assets.audio.columns import (
+        ColumnFile,
+    )  # needs Arrow, which takes as long to load as a minute of speech
+
+    return ColumnFile(stream)
 
 
 def do_source(task: SourceTask) -> list[list[SegmentResult]]:

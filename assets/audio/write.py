@@ -7,12 +7,11 @@ Shapes: N samples.
 
 from __future__ import annotations
 
-import io
+import struct
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
@@ -111,15 +110,22 @@ def write_wav(
     rate_hz: int = STORED_RATE_HZ,
 ) -> Stored:
     """Write the samples under the name that their digest gives them; one that is there, whole, stays."""
-    digest = digest_bytes(pcm_N.astype("<i2", copy=False).tobytes())
+    data = pcm_N.astype("<i2", copy=False).tobytes()
+    digest = digest_bytes(data)
     stored = Stored(f"{folder}/{corpus}/{digest[:2]}/{digest}.wav", digest, int(pcm_N.size))
     if not lake.is_known_whole(stored.path, WAV_HEADER_BYTES + 2 * stored.frames):
-        buffer = io.BytesIO()
-        sf.write(buffer, pcm_N, rate_hz, format="WAV", subtype="PCM_16")
         # Synced by the batch, before the batch's results are written (AudioResults.flush): a sync per file would
         # cost more than all of its work.
-        lake.write_bytes(stored.path, buffer.getbuffer(), durable=False)
+        lake.write_bytes(stored.path, _header(rate_hz, len(data)) + data, durable=False)
     return stored
+
+
+def _header(rate_hz: int, size: int) -> bytes:
+    """Of a WAV file with so many bytes of mono PCM16; what libsndfile writes, at a tenth of the time."""
+    chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
+    header = struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE") + chunk + struct.pack("<4sI", b"data", size)
+    assert len(header) == WAV_HEADER_BYTES
+    return header
 
 
 def write_view(lake: LakeFiles, corpus: str, pcm_N: NDArray[np.int16]) -> Stored:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from types import TracebackType
 
-_CACHE_KIB = 8_192
+_CACHE_KIB = 2_048
 _INSERT = "INSERT OR IGNORE INTO first VALUES (?, ?, ?)"
 
 Named = tuple[

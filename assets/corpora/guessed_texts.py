@@ -12,7 +12,8 @@ from itertools import islice
 from posixpath import basename, dirname, join, splitext
 from typing import Any
 
-from assets.audio.columns import ColumnFile, is_columnar
+from assets.audio.column_names import is_columnar
+from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError
 from assets.corpora.huggingface import audio_columns
 from assets.corpora.readers import ReaderName

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from assets.audio.columns import ColumnFile, holds_recordings, is_columnar, value_name
+from assets.audio.column_names import is_columnar, value_name
+from assets.audio.columns import ColumnFile, holds_recordings
 from assets.audio.members import member_name
 from assets.audio.problem import AudioFaultError
 from assets.corpora.conversation import AUDIO_MARKER, Message, MessagesError, checked_messages, dump_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from assets.audio.columns import is_columnar
+from assets.audio.column_names import is_columnar
 from assets.audio.members import split_member
 from assets.corpora.guessed_texts import Listing
 from assets.corpora.guesses import Guess, Part, guesses

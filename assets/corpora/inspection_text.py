@@ -8,7 +8,8 @@ from posixpath import basename
 
 import yaml
 
-from assets.audio.columns import ColumnFile, is_columnar, split_value
+from assets.audio.column_names import is_columnar, split_value
+from assets.audio.columns import ColumnFile
 from assets.audio.decode import open_source
 from assets.audio.members import split_member, tar_members
 from assets.audio.problem import AudioFaultError, AudioProblem

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-_CACHE_KIB = 1 << 13
+_CACHE_KIB = 1 << 11
 _AT_ONCE = 4096
 _PUT_AT_ONCE = 32_768
 

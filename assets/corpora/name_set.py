@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-_CACHE_KIB = 8_192
+_CACHE_KIB = 2_048
 
 
 class NameSet:

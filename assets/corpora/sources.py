@@ -16,7 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.audio.columns import ColumnFile, is_columnar, split_value, value_name
+from assets.audio.column_names import is_columnar, split_value, value_name
+from assets.audio.columns import ColumnFile
 from assets.audio.members import TarMember, member_name, split_member, tar_members
 from assets.audio.problem import AudioFaultError
 from assets.corpora.root import CorpusRoot, OutsideRootError
@@ -29,7 +30,7 @@ from validation.remote import is_s3
 _THREADS = 4  # hashing frees the interpreter
 _STORE_THREADS = 16  # which wait for answers
 _BLOCK_BYTES = 1 << 20
-_CACHE_KIB = 1 << 13
+_CACHE_KIB = 1 << 11
 _TOGETHER = 16  # files to a thread: handing over takes as long as a short one
 _ROWS = 4_096
 _COLUMNS = ("uri", "file", "digest", "offset", "size", "reason", "detail", "value", "allowed")
