@@ -10,7 +10,7 @@ from assets.corpora.root import CorpusRoot
 from assets.corpora.rows import RowError, rows_of_lines
 from assets.corpora.utterance import Row, SourceProblem
 
-_CACHE_KIB = 1 << 16  # of one list; what is above lies on disk
+_CACHE_KIB = 1 << 12  # of one list; what is above lies on disk
 
 
 class KeyedLines:
