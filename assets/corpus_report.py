@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from assets.audio.plots import code_cell
 from assets.per_corpus import run_step, totals
 from assets.report.build import (
     INDEX,
@@ -97,7 +98,7 @@ def _shown(lake: Lake, corpus: str) -> dict[str, dg.MetadataValue]:
 
 
 def _words(found: Comparison) -> str:
-    words: Sequence[str] = [finding.detail.replace("|", "\\|") for finding in found.findings]
+    words: Sequence[str] = [code_cell(finding.detail) for finding in found.findings]
     if found.findings and found.now.accepted is not None:
         words = [*words, f"accepted by {found.now.accepted.by} at {found.now.accepted.at}"]
     return "; ".join(words) or "none"

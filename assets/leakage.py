@@ -5,6 +5,7 @@ from collections.abc import Collection
 import dagster as dg
 
 from assets.audio.fingerprints import make_fingerprints
+from assets.audio.plots import code_cell
 from assets.corpora.config import CorpusEntry
 from assets.per_corpus import run_step, totals
 from assets.workspace import ONE_RUN, Workspace
@@ -35,7 +36,7 @@ def check_verdict(found: Verdict) -> dg.AssetCheckResult:
         f"| {one['evaluation_set']} | {one['rule']} | {one['action']} | {one['corpus']} | {one['rows']} |"
         for one in found.counts
     ]
-    examples = "\n".join(f"- {detail}" for detail in found.examples)
+    examples = "\n".join(f"- {code_cell(detail)}" for detail in found.examples)
     return dg.AssetCheckResult(
         passed=found.passed,
         check_name=LEAKAGE_CHECK,
