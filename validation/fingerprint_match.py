@@ -109,15 +109,32 @@ def find_copies(
 
 
 def _blocks(queries: Iterable[Clips], flips: bool, entries: int) -> Iterator[Clips]:
-    """The queries, cut such that the index of each part has at most about that many entries."""
-    each = 1 + BITS * flips
+    """The queries, put together and cut such that the index of each part has at most about that many entries."""
+    held: list[Clips] = []
+    total = 0
     for clips in queries:
         loud = clips.loud()
-        begun = np.cumsum(-(-loud // _stride(loud)) * each) // max(entries, 1)
+        each = -(-loud // _stride(loud)) * (1 + BITS * flips)
+        begun = np.cumsum(each) // max(entries, 1)
         edges = [0, *(np.flatnonzero(np.diff(begun)) + 1), len(clips)]
         for start, stop in pairwise(edges):
+            count = int(each[start:stop].sum())
+            if held and total + count > entries:
+                yield _joined(held)
+                held, total = [], 0
             if stop > start:
-                yield clips.part(start, stop)
+                held.append(clips.part(start, stop))
+                total += count
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: list[Clips]) -> Clips:
+    """Clips whose numbers follow one another, as one."""
+    ends = np.cumsum([part.bounds[-1] for part in parts])
+    bounds = [part.bounds[1:] + end - part.bounds[-1] for part, end in zip(parts, ends, strict=True)]
+    words = np.concatenate([part.words for part in parts])
+    return Clips(parts[0].first, words, np.concatenate([np.zeros(1, dtype=np.int64), *bounds]))
 
 
 def _stride(loud: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -204,7 +204,7 @@ def make_fingerprints(lake: Lake) -> None:
         {
             "corpus": f"'{CORPUS}'",
             "audio_digest": "audio_digest",
-            "frames": f"list_transform(range({WORDS}), lambda k: (hash(i, k) % 4294967295 + 1)::UINTEGER)",
+            "frames": f"list_transform(range({WORDS}), lambda k: (hash(xor(hash(i), k::UBIGINT)) % 4294967295 + 1)::UINTEGER)",
             "recipe": f"{FINGERPRINT_RECIPE}",
             "loud_frames": f"{WORDS}",
         },
@@ -223,7 +223,7 @@ def make_tokens(lake: Lake) -> None:
             "audio_digest": "audio_digest",
             "tokenizer_digest": f"'{TOKENIZER}'",
             "augmentation_digest": "''",
-            "token_ids": f"list_transform(range({TOKENS}), lambda k: (hash(i, k) % {CODES})::USMALLINT)",
+            "token_ids": f"list_transform(range({TOKENS}), lambda k: (hash(xor(hash(i), k::UBIGINT)) % {CODES})::USMALLINT)",
             "duration_s": f"{SECONDS}",
         },
         f"{_accepted(lake)} ORDER BY audio_digest",
