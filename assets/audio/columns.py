@@ -14,6 +14,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.audio.parquet_pages import refuse_large_pages
 from assets.audio.problem import fault
 
 _BATCH_ROWS = 16
@@ -113,11 +114,19 @@ class ColumnFile:
             count = metadata.row_group(group).num_rows
             if number + count > first:
                 place = number
+                self._refuse_large_pages(metadata.row_group(group), columns)
                 rows = self._parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns)
                 for batch in rows:
                     yield Batch(place, batch)
                     place += batch.num_rows
             number += count
+
+    def _refuse_large_pages(self, group: Any, columns: list[str]) -> None:
+        for number in range(group.num_columns):
+            chunk = group.column(number)
+            path = chunk.path_in_schema
+            if any(path == column or path.startswith(f"{column}.") for column in columns):
+                refuse_large_pages(self._stream, chunk)
 
     def _of_arrow(self, columns: list[str]) -> Iterator[Batch]:
         names = list(dict.fromkeys(column.partition(".")[0] for column in columns))
@@ -162,7 +171,13 @@ def _bytes_of(values: pa.Array, index: int) -> bytes | None:
 def _as_faults() -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowNotImplementedError,
+        pa.ArrowTypeError,
+        pa.ArrowMemoryError,
+        OSError,
+    ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's own; Arrow's for damaged content have no number
         detail = " ".join(str(error).split())
