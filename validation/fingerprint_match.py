@@ -5,7 +5,7 @@ streamed past it. A frame of the index stands under its own 32 bits and, where `
 that differ from it in one bit, since of a short clip's frames a coder may leave none whole. Every hit says at which
 offset the two clips may be one; there the bits of all frames that both have are compared.
 
-Memory: some 60 MB for a block of 2**21 index entries (about 500 clips of 7 s with flips, 20,000 without), whatever the
+Memory: some 60 MB for a block of 2**20 index entries (about 250 clips of 7 s with flips, 10,000 without), whatever the
 library's size.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from validation.fingerprint import BITS, FEWEST_FRAMES, limit_for
 
-BLOCK_ENTRIES = 1 << 21
+BLOCK_ENTRIES = 1 << 20
 # Of a clip longer than this many frames, every second, third or fourth frame is in the index.
 _ALL_FRAMES = 128
 _MOST_STRIDE = 4
@@ -31,7 +31,7 @@ _MOST_POSTINGS = 256
 _FILTER_BITS = 27
 _SPREAD = np.uint32(0x9E3779B1)  # Knuth's multiplicative hash: the golden ratio of 2**32
 _COMPARED_AT_ONCE = 1 << 20
-_FILTERED_AT_ONCE = 1 << 18
+_WORDS_AT_ONCE = 1 << 18
 _ABOVE = (
     1 if sys.byteorder == "little" else 0
 )  # of the two halves of a 64-bit number, the one with the high bits
@@ -153,27 +153,36 @@ class _Index:
         del halves
         self._drop_common()
         self._filter = np.zeros(1 << (_FILTER_BITS - 3), dtype=np.uint8)
-        for start in range(0, len(self._words), _FILTERED_AT_ONCE):
-            byte, bit = _filter_place(self._words[start : start + _FILTERED_AT_ONCE])
+        for start in range(0, len(self._words), _WORDS_AT_ONCE):
+            byte, bit = _filter_place(self._words[start : start + _WORDS_AT_ONCE])
             np.bitwise_or.at(self._filter, byte, bit)
 
     def _entries(self, flips: bool) -> NDArray[np.uint64]:
         """Words and places of the indexed frames, sorted."""
         clips = self._clips
-        place = np.flatnonzero(clips.words)
-        clip = np.searchsorted(clips.bounds, place, side="right") - 1
-        rank = np.arange(len(place)) - np.concatenate([[0], np.cumsum(self._loud)])[clip]
-        keep = rank % _stride(self._loud)[clip] == 0
-        keep &= self._loud[clip] >= FEWEST_FRAMES
-        place = place[keep]
+        cuts = np.searchsorted(clips.bounds, np.arange(_WORDS_AT_ONCE, clips.bounds[-1], _WORDS_AT_ONCE))
+        edges = np.unique([0, *cuts, len(clips)])
+        place = np.concatenate([self._places_of(start, stop) for start, stop in pairwise(edges.tolist())])
         masks = [0, *(1 << bit for bit in range(BITS))] if flips else [0]
         entries = np.empty((len(masks), len(place)), dtype=np.uint64)
-        entries[0] = (clips.words[place].astype(np.uint64) << np.uint64(BITS)) | place.astype(np.uint64)
+        np.left_shift(clips.words[place], np.uint64(BITS), out=entries[0], dtype=np.uint64)
+        entries[0] |= place
         for row, mask in zip(entries[1:], masks[1:], strict=True):
             np.bitwise_xor(entries[0], np.uint64(mask << BITS), out=row)
         every = entries.ravel()
         every.sort()
         return every
+
+    def _places_of(self, start: int, stop: int) -> NDArray[np.uint64]:
+        """Where in ``words`` the frames of some clips are that stand in the index."""
+        clips, loud = self._clips.part(start, stop), self._loud[start:stop]
+        place = np.flatnonzero(clips.words)
+        clip = np.searchsorted(clips.bounds, place, side="right") - 1
+        rank = np.arange(len(place)) - np.concatenate([[0], np.cumsum(loud)])[clip]
+        keep = rank % _stride(loud)[clip] == 0
+        keep &= loud[clip] >= FEWEST_FRAMES
+        found: NDArray[np.uint64] = (place[keep] + self._clips.bounds[start]).astype(np.uint64)
+        return found
 
     def _drop_common(self) -> None:
         if not len(self._words):
