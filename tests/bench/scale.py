@@ -16,12 +16,13 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from figures import show
-from scale_steps import BEFORE, LEAVES, NEED_FILES, STEPS
+from scale_steps import BEFORE, MADE_FROM, NEED_FILES, PREPARE, STEPS
 
 ROWS = (1_000, 100_000)
 FILES = 100_000
@@ -46,7 +47,8 @@ def main() -> None:
     for rows in options.rows:
         has_files = rows <= options.files
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            for step, found in _steps(folder, rows, set(options.steps), has_files, options.again):
+            wanted = {*options.steps, *(PREPARE if options.again else ())}
+            for step, found in _steps(folder, rows, wanted, has_files):
                 figures[step][rows] = found
             if options.again and has_files:
                 again.append(child("again", folder, rows))
@@ -63,24 +65,20 @@ def main() -> None:
 
 
 def _steps(
-    folder: str, rows: int, wanted: set[str], has_files: bool, all_of_them: bool
-) -> list[tuple[str, dict[str, float]]]:
-    """The wanted steps' figures; those before them are run too."""
-    last = max(STEPS.index(step) for step in wanted)
+    folder: str, rows: int, wanted: set[str], has_files: bool
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """The steps' figures, with those of the steps that they are made from."""
+    needed = set(wanted)
+    for step in reversed(STEPS):
+        needed.update(MADE_FROM[step] if step in needed else ())
     child("files" if has_files else "tables", folder, rows)
-    found = []
-    for step in STEPS if all_of_them else STEPS[: last + 1]:
-        if (step in NEED_FILES and not has_files) or (
-            step in LEAVES and step not in wanted and not all_of_them
-        ):
-            continue
-        if step in BEFORE:
-            child(f"before {step}", folder, rows)
-        figures = child(step, folder, rows)
-        sys.stderr.write(f"{step}, {rows:,} rows: {figures}\n")
-        if step in wanted:
-            found.append((step, figures))
-    return found
+    for step in STEPS:
+        if step in needed and (has_files or step not in NEED_FILES):
+            if step in BEFORE:
+                child(f"before {step}", folder, rows)
+            figures = child(step, folder, rows)
+            sys.stderr.write(f"{step}, {rows:,} rows: {figures}\n")
+            yield step, figures
 
 
 def child(what: str, folder: str, rows: int) -> dict[str, Any]:
