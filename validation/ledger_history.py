@@ -67,6 +67,9 @@ def _record(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     }
     if state["ledger"] == digest:
         return 0
+    if not all(lake.exists(path) for path in state["parts"]):
+        # Removed by hand, or by a run beside the one that named them, in a store without turns.
+        state["parts"] = []
     _remove_copies(lake, corpus, state["parts"])
     sequence = int(state["sequence"]) + 1
     partition = f"{corpus}--{sequence:06d}"

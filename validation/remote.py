@@ -135,9 +135,12 @@ def at_once(*urls: str) -> int:
 
 def open_url(url: str) -> Any:
     """A context manager of the URL's bytes, to read and seek in."""
-    if not is_s3(url):
-        return fsspec.open(url, "rb")
-    store, path = filesystem_of(url)
+    if is_s3(url):
+        store, path = filesystem_of(url)
+    else:
+        # Not by fsspec's own opening, to which "::" in a name begins another URL.
+        kind = fsspec.get_filesystem_class(url.partition("://")[0])
+        store, path = kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
     stream: IO[bytes] = store.open(path, "rb")
     return stream
 

@@ -29,7 +29,9 @@ def read_all(data: bytes) -> list[Any]:
     return list(ColumnFile(io.BytesIO(data)).values("audio"))
 
 
-GRID = list(itertools.product(("none", "snappy", "zstd", "gzip"), ("1.0", "2.0"), (True, False), (True, False)))
+GRID = list(
+    itertools.product(("none", "snappy", "zstd", "gzip"), ("1.0", "2.0"), (True, False), (True, False))
+)
 
 
 @pytest.mark.parametrize(("compression", "version", "dictionary", "statistics"), GRID)

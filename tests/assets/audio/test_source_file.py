@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from assets.audio.containers import shortfall, sniff
 from assets.audio.problem import AudioFaultError
 from assets.audio.source_file import Place, opened_container, opened_source
 from validation.digests import digest_bytes
+from validation.scratch import ScratchError
 
 DATA = np.random.default_rng(0).bytes(300_000)
 
@@ -94,3 +96,21 @@ def test_a_file_on_disk_promises_what_its_bytes_do(tmp_path, data, share):
         assert container is not None and container == sniff(cut)
         assert shortfall(view, container) == shortfall(cut, container)
         assert (shortfall(view, container) is None) is (share == 1.0)
+
+
+def test_a_name_with_colons_in_a_store_is_no_other_url(tmp_path):
+    (tmp_path / "x::memory").write_bytes(b"sound")
+    with opened_container(f"file://{tmp_path}/x::memory") as stream:
+        assert stream.read() == b"sound"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
+def test_want_of_room_or_handles_is_no_fault_of_the_file(tmp_path, number):
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    with (
+        pytest.raises((ScratchError, OSError), match=os.strerror(number)) as raised,
+        opened_container(str(path)),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert not isinstance(raised.value, AudioFaultError)

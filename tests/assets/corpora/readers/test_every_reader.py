@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from assets.corpora.config import CorpusEntry
 from assets.corpora.options import ReaderOptions
 from assets.corpora.root import CorpusRoot
 from assets.corpora.utterance import Row, SourceProblem, Utterance
+from validation.errors import UserError
 
 
 def rows_of(entry: CorpusEntry) -> list[Row]:
@@ -81,6 +83,22 @@ def test_a_text_behind_a_link_out_of_the_root_is_not_read(tmp_path, make):
     (root / "y.txt").symlink_to(root / "nothing")
     rows = rows_of(make.entry("sidecar", root))
     assert reasons_of(rows) == {"x.wav": "outside_root", "y.wav": "missing_file"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("reader", TEXTS)
+def test_a_pipe_in_the_place_of_a_text_is_not_waited_for(tmp_path, make, reader):
+    stem = STEM.get(reader, "a/x")
+    root = files(tmp_path, {f"{stem}.flac" if reader == "mls" else f"{stem}.wav": b""})
+    for name in TEXTS[reader]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(root / name)
+    try:
+        rows = rows_of(make.entry(reader, root, options=OPTIONS.get(reader, {})))
+    except UserError as error:
+        assert any(name in str(error) for name in TEXTS[reader])
+    else:
+        assert not [row for row in rows if isinstance(row, Utterance)]
 
 
 @pytest.mark.parametrize("reader", ["jsonl", "librispeech", "sidecar"])
