@@ -35,6 +35,8 @@ _PER_FOLDER = 1000
 _SAMPLES = 40  # of a source file: enough to be a WAV
 _GROUP = 4_096  # rows, as voxline writes them
 
+_RANDOM = "hash(xor(hash(i), k::UBIGINT))"  # of row i and place k; hash(i, k) is not random enough
+
 _TYPES = {
     pl.String(): "VARCHAR",
     pl.Int64(): "BIGINT",
@@ -204,7 +206,7 @@ def make_fingerprints(lake: Lake) -> None:
         {
             "corpus": f"'{CORPUS}'",
             "audio_digest": "audio_digest",
-            "frames": f"list_transform(range({WORDS}), lambda k: (hash(xor(hash(i), k::UBIGINT)) % 4294967295 + 1)::UINTEGER)",
+            "frames": f"list_transform(range({WORDS}), lambda k: ({_RANDOM} % 4294967295 + 1)::UINTEGER)",
             "recipe": f"{FINGERPRINT_RECIPE}",
             "loud_frames": f"{WORDS}",
         },
@@ -223,7 +225,7 @@ def make_tokens(lake: Lake) -> None:
             "audio_digest": "audio_digest",
             "tokenizer_digest": f"'{TOKENIZER}'",
             "augmentation_digest": "''",
-            "token_ids": f"list_transform(range({TOKENS}), lambda k: (hash(xor(hash(i), k::UBIGINT)) % {CODES})::USMALLINT)",
+            "token_ids": f"list_transform(range({TOKENS}), lambda k: ({_RANDOM} % {CODES})::USMALLINT)",
             "duration_s": f"{SECONDS}",
         },
         f"{_accepted(lake)} ORDER BY audio_digest",

@@ -44,7 +44,7 @@ def test_the_graph_runs_from_store_to_registry_and_then_has_nothing_to_do(s3, pr
 
     status = voxline(["status", "--json", "--home", home], **lake)
     assert status.returncode == 0, status.stderr
-    health = {name: one["health"] for name, one in json.loads(status.stdout)["assets"].items()}
+    health = {one["asset"]: one["health"] for one in json.loads(status.stdout)["assets"]}
     assert "failing" not in health.values(), health
 
     known = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
