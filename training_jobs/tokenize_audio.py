@@ -61,9 +61,13 @@ def run(job: TokenizeJob, report: Reporter) -> None:
         for corpus, store in stores.items():
             wanted, files, variants = counts[corpus]
             encoded[corpus] = files + variants
-            with tqdm(total=encoded[corpus], desc=f"encode {corpus}", mininterval=2, unit=" files") as bar:
-                _encode_missing(store, encode, bar.update)
-            store.finish()
+            # Of two runs over one lake, the second finds here what the first has encoded.
+            with lake.turn(f"audio_tokens--{corpus}"):
+                with tqdm(
+                    total=encoded[corpus], desc=f"encode {corpus}", mininterval=2, unit=" files"
+                ) as bar:
+                    _encode_missing(store, encode, bar.update)
+                store.finish()
             report.log(
                 f"{corpus}: {files + variants:,} of {wanted:,} audios encoded, {variants:,} of them variants"
             )
