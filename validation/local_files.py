@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -83,9 +84,13 @@ def new_file(folder: Path, place: Path) -> NewFile:
     Raises:
         OSError: if it cannot be made.
     """
-    for one in (folder, place.parent):
-        one.mkdir(parents=True, exist_ok=True)
-    return NewFile(folder if folder.stat().st_dev == place.parent.stat().st_dev else place.parent)
+    try:
+        is_near = folder.stat().st_dev == place.parent.stat().st_dev
+    except FileNotFoundError:
+        for one in (folder, place.parent):
+            one.mkdir(parents=True, exist_ok=True)
+        is_near = folder.stat().st_dev == place.parent.stat().st_dev
+    return NewFile(folder if is_near else place.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -109,16 +114,22 @@ def turn_at(file: Path) -> Iterator[None]:
 
 @contextmanager
 def spill_folder() -> Iterator[Path]:
-    """A folder of scratch space, which goes with the block; after a kill, when the next one is made."""
+    """A folder of scratch space, which goes with the block; after a kill, when another process makes its first one."""
     base = Path(tempfile.gettempdir())
-    for old in base.glob(f"{_SPILL}*{_ENDING}"):
-        _remove_if_left(old)
+    remove_old_spills(base)
     folder, descriptor = _claimed_folder(base)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+@lru_cache
+def remove_old_spills(base: Path) -> None:
+    """Take away the folders of scratch space of processes that were killed, once."""
+    for old in base.glob(f"{_SPILL}*{_ENDING}"):
+        _remove_if_left(old)
 
 
 def _claimed(folder: Path) -> io.FileIO:
@@ -147,8 +158,9 @@ def _is_ours(descriptor: int) -> bool:
 
 
 def _remove_if_left(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDONLY)
+    # In a folder of everybody's, the name may be anything, and anybody's.
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if _lock(descriptor) == "ours":
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()

@@ -76,6 +76,7 @@ def test_only_what_the_dead_leave_is_taken_away(
     lake: LakeFiles, tmp_path: Path, other: subprocess.Popen[str]
 ) -> None:
     lake.remove_leftovers()
+    local_files.remove_old_spills.cache_clear()
     with local_files.spill_folder():
         pass
     working = left(tmp_path)
@@ -84,9 +85,20 @@ def test_only_what_the_dead_leave_is_taken_away(
     other.wait()
     assert left(tmp_path) == working
     lake.remove_leftovers()
+    local_files.remove_old_spills.cache_clear()
     with local_files.spill_folder():
         pass
     assert left(tmp_path) == []
+
+
+def test_what_somebody_else_put_in_the_place_of_a_leftover_is_left_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_bytes(b"kept")
+    (tmp_path / ".link.tmp").symlink_to(kept)
+    os.mkfifo(tmp_path / ".pipe.tmp")
+    local_files.remove_leftovers(tmp_path)
+    assert (kept / "file").exists()
 
 
 def test_a_turn_is_waited_for_and_ends_with_its_process(
