@@ -53,6 +53,7 @@ check: install ## Lint, types, layers, layout
 bench: install ## Measure the audio path, the decode modes and attention over packed rows
 	@$(BIN)/python tests/bench/resampling.py
 	@$(BIN)/python tests/bench/measures.py
+	@$(BIN)/python tests/bench/beside_lhotse.py
 	@$(BIN)/python tests/bench/leakage.py
 	@$(BIN)/python tests/bench/scale.py --again
 	@$(BIN)/python tests/bench/scale.py --rows 100000 1000000 10000000 --files 0 --steps accepted_utterances leakage training_jsonl
