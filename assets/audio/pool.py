@@ -15,11 +15,17 @@ from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Generic, TypeVar
 
+from validation.errors import UserError
+
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
 _TRIES_ALONE = 2
 _WAITING_PER_WORKER = 8  # enough that no worker idles; few enough that little is repeated when one dies
+
+
+class WorkersDoNotStartError(UserError):
+    """Worker processes that end before they have done anything: the machine's fault or the caller's, not a task's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,9 @@ def map_surviving(
 
     Processes are spawned, so ``function`` and the tasks must be picklable; they end when this process does,
     however it ends.
+
+    Raises:
+        WorkersDoNotStartError: if a process that has been given no task yet ends as well.
     """
     waiting = iter(tasks)
     with (
@@ -112,6 +121,7 @@ class _Pool(Generic[TaskT, ResultT]):
         """The task's result, from a pool that does nothing else."""
         assert not self.running
         for _ in range(_TRIES_ALONE):
+            self._see_it_start()
             began = time.monotonic()
             self.submit([task])
             done, _ = self.collect()
@@ -120,6 +130,19 @@ class _Pool(Generic[TaskT, ResultT]):
             if time.monotonic() - began >= self._limit_s:
                 return WorkerDied(self._limit_s)
         return WorkerDied()
+
+    def _see_it_start(self) -> None:
+        """Before a task is blamed for the end of its process: a process can start, and answers."""
+        try:
+            self._started().submit(_answer).result()
+        except BrokenProcessPool:
+            self.drop()  # an idle process may have been killed since it was last asked
+            try:
+                self._started().submit(_answer).result()
+            except BrokenProcessPool as error:
+                raise WorkersDoNotStartError(
+                    "worker processes end before they are given any work; standard error has their own words"
+                ) from error
 
     def drop(self) -> list[TaskT]:
         """End the executor; gives the tasks that it had not done."""
@@ -148,6 +171,10 @@ def _within(function: Callable[[TaskT], ResultT], limit_s: float, task: TaskT) -
         return function(task)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _answer() -> None:
+    """In a worker: it is there."""
 
 
 def _end_with_parent() -> None:
