@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import pandera.polars as pa
 import polars as pl
@@ -54,7 +54,7 @@ class RawUtterances(_Contract):
     utterance_id: str = pa.Field(str_length={"min_value": 1})
     source: str = pa.Field(description="where the row stands: file and line, or the audio file")
     split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String) = pa.Field(description="of asr, tts, conversation, text")  # type: ignore[valid-type]
+    tasks: Annotated[pl.List, pl.String] = pa.Field(description="of asr, tts, conversation, text")
     speaker: str
     language: str
     text: str
@@ -108,7 +108,7 @@ class AcceptedUtterances(_Contract):
     corpus: str
     utterance_id: str
     split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String)  # type: ignore[valid-type]
+    tasks: Annotated[pl.List, pl.String]
     speaker: str
     language: str
     text: str
@@ -147,9 +147,9 @@ class TrainingRows(_Contract):
     language: str
     speaker: str
     messages: str = pa.Field(description="JSON, as in the JSONL row")
-    audios: pl.List(pl.String)  # type: ignore[valid-type]
-    utterance_ids: pl.List(pl.String)  # type: ignore[valid-type]
-    audio_digests: pl.List(pl.String)  # type: ignore[valid-type]
+    audios: Annotated[pl.List, pl.String]
+    utterance_ids: Annotated[pl.List, pl.String]
+    audio_digests: Annotated[pl.List, pl.String]
     seconds: float = pa.Field(ge=0)
     jsonl_path: str
     line: pl.Int64 = pa.Field(ge=1)
@@ -161,7 +161,7 @@ class AudioTokens(_Contract):
     corpus: str
     audio_digest: str = pa.Field(str_matches=_DIGEST)
     tokenizer_digest: str = pa.Field(str_matches=_DIGEST)
-    token_ids: pl.List(pl.UInt16)  # type: ignore[valid-type]
+    token_ids: Annotated[pl.List, pl.UInt16]
     duration_s: float = pa.Field(gt=0)
 
 
