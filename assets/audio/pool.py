@@ -21,6 +21,7 @@ TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 
 _TRIES_ALONE = 2
+_TRIES_TO_START = 2
 _WAITING_PER_WORKER = 8  # enough that no worker idles; few enough that little is repeated when one dies
 
 
@@ -133,7 +134,7 @@ class _Pool(Generic[TaskT, ResultT]):
 
     def _see_it_start(self) -> None:
         """Before a task is blamed for the end of its process: a process can start, and answers."""
-        for _ in range(_TRIES_ALONE):  # the first may find one that was killed while it idled
+        for _ in range(_TRIES_TO_START):  # the first may find one that was killed while it idled
             try:
                 return self._started().submit(_answer).result()
             except BrokenProcessPool:
