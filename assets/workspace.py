@@ -186,8 +186,8 @@ def git_commit() -> str:
         return "unknown"
     # Without a tag to count from, the name is the whole commit.
     describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    answer = subprocess.run(  # the git on the PATH is the user's own
-        ["git", "-C", str(root), *describe],  # noqa: S607
+    answer = subprocess.run(
+        ["git", "-C", str(root), *describe],  # noqa: S607 - the git on the PATH is the user's own
         capture_output=True,
         text=True,
         check=False,

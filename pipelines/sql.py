@@ -25,7 +25,8 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
         files = [path for path in lake.list_files(f"tables/{name}") if path.endswith(".parquet")]
         if files:
             listing = ", ".join(_quoted(lake.uri(path)) for path in files)
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listing}])")  # noqa: S608
+            view = f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listing}])"  # noqa: S608 - paths are quoted
+            connection.execute(view)
         else:
             connection.register(name, empty_frame(name).to_arrow())
     return connection

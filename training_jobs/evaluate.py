@@ -43,7 +43,7 @@ from validation.lake import Lake
 if TYPE_CHECKING:
     from training_jobs.spec import Mode
 
-MODES: tuple[Mode, ...] = ("vanilla", "boost")
+SCORED_MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"
 SCORES_FILE = "scores.parquet"
 _HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
@@ -62,7 +62,7 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
 
     began = time.monotonic()
     settings = job.settings
-    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(MODES)}
+    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(SCORED_MODES)}
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
         held_out = held_out_rows(
             Lake(job.lake),
@@ -72,7 +72,9 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             job.seed,
         )
         slices = len({row.slice_key for row in held_out.rows})
-        report.log(f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(MODES)}")
+        report.log(
+            f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(SCORED_MODES)}"
+        )
         answers, too_long = _decode(job, held_out.rows, report)
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
         rows = row_table(held_out.rows, answers)
@@ -101,7 +103,7 @@ def _result(
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
         "seconds": round(seconds, 1),
-        "scores_markdown": scores_markdown(scores, MODES),
+        "scores_markdown": scores_markdown(scores, SCORED_MODES),
     }
 
 
@@ -110,14 +112,14 @@ def _decode(job: EvaluateJob, rows: Sequence[EvaluationRow], report: Reporter) -
     workers = 1 if gpu_count() else _cpu_workers(job.model_dir)
     answers: list[Answer] = []
     too_long: dict[tuple[str, str, str], str] = {}
-    total = len(rows) * len(MODES)
+    total = len(rows) * len(SCORED_MODES)
     with (
         _pool(job, workers) as pool,
         # A log file has the report's lines; the bar is for whoever watches a terminal.
         tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
     ):
         limit = job.settings.max_new_tokens
-        waiting = [pool.submit(answer, row, mode, limit) for row in rows for mode in MODES]
+        waiting = [pool.submit(answer, row, mode, limit) for row in rows for mode in SCORED_MODES]
         next_line = time.monotonic() + _PROGRESS_SECONDS
         for done in as_completed(waiting):
             got = done.result()

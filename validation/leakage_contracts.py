@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pandera.polars as pa
 import polars as pl
 
@@ -21,7 +23,7 @@ class AudioFingerprints(_Contract):
 
     corpus: str
     audio_digest: str = pa.Field(str_matches=_DIGEST)
-    frames: pl.List(pl.UInt32) = pa.Field(  # type: ignore[valid-type]
+    frames: Annotated[pl.List, pl.UInt32] = pa.Field(
         description="32 bits per 16 ms; 0 where it is quiet (validation/fingerprint.py)"
     )
     recipe: pl.Int32 = pa.Field(description="of the fingerprint: others cannot be compared with it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pandera.polars as pa
 import polars as pl
 
@@ -22,7 +24,7 @@ class AcceptedUtterances(_Contract):
     corpus: str
     utterance_id: str
     split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String)  # type: ignore[valid-type]
+    tasks: Annotated[pl.List, pl.String]
     speaker: str
     language: str
     text: str
@@ -66,15 +68,15 @@ class TrainingRows(_Contract):
     language: str
     speaker: str
     messages: str = pa.Field(description="JSON, as in the JSONL row")
-    audios: pl.List(pl.String)  # type: ignore[valid-type]
-    utterance_ids: pl.List(pl.String)  # type: ignore[valid-type]
-    audio_digests: pl.List(pl.String)  # type: ignore[valid-type]
+    audios: Annotated[pl.List, pl.String]
+    utterance_ids: Annotated[pl.List, pl.String]
+    audio_digests: Annotated[pl.List, pl.String]
     seconds: float = pa.Field(ge=0)
     jsonl_path: str
     line: pl.Int64 = pa.Field(ge=1)
-    speakers: pl.List(pl.String) = pa.Field(description="each once; unknown where not stated")  # type: ignore[valid-type]
-    licences: pl.List(pl.String) = pa.Field(description="each once: all of them bind")  # type: ignore[valid-type]
-    consents: pl.List(pl.String) = pa.Field(description="each once; unknown where not stated")  # type: ignore[valid-type]
+    speakers: Annotated[pl.List, pl.String] = pa.Field(description="each once; unknown where not stated")
+    licences: Annotated[pl.List, pl.String] = pa.Field(description="each once: all of them bind")
+    consents: Annotated[pl.List, pl.String] = pa.Field(description="each once; unknown where not stated")
     topic: str = pa.Field(nullable=True)
     difficulty: str = pa.Field(nullable=True)
     metadata: str = pa.Field(nullable=True, description="JSON, as in raw_utterances")

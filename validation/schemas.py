@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import pandera.polars as pa
 import polars as pl
@@ -62,7 +62,7 @@ class RawUtterances(_Contract):
     utterance_id: str = pa.Field(str_length={"min_value": 1})
     source: str = pa.Field(description="where the row stands: file and line, or the audio file")
     split: str = pa.Field(isin=["train", "test"])
-    tasks: pl.List(pl.String) = pa.Field(description="of asr, tts, conversation, text, audio")  # type: ignore[valid-type]
+    tasks: Annotated[pl.List, pl.String] = pa.Field(description="of asr, tts, conversation, text, audio")
     speaker: str
     language: str
     text: str
@@ -126,7 +126,7 @@ class Audio22k(_Contract):
     loudness_by: str = pa.Field(nullable=True, isin=["r128", "rms"], description="what was measured for it")
     source_rate_hz: pl.Int32 = pa.Field(gt=0)
     source_channels: pl.Int32 = pa.Field(gt=0)
-    channels_used: pl.List(pl.Int32) = pa.Field(description="of the source, from 1")  # type: ignore[valid-type]
+    channels_used: Annotated[pl.List, pl.Int32] = pa.Field(description="of the source, from 1")
     source_format: str
     peak_dbfs: float = pa.Field(description="of the source, before PCM16")
     level_dbfs: float = pa.Field(description="RMS of the source")
@@ -201,7 +201,7 @@ class AudioTokens(_Contract):
     augmentation_digest: str = pa.Field(
         str_matches=r"^([0-9a-f]{64})?$", description="empty: the audio as it is stored"
     )
-    token_ids: pl.List(pl.UInt16)  # type: ignore[valid-type]
+    token_ids: Annotated[pl.List, pl.UInt16]
     duration_s: float = pa.Field(gt=0)
 
 

@@ -24,6 +24,7 @@ ResultT = TypeVar("ResultT")
 AnyT = TypeVar("AnyT")
 
 _TRIES_ALONE = 2
+_TRIES_TO_START = 2
 # Handing over costs a millisecond, as much as a short file: short tasks go together, up to so many seconds or tasks.
 _TOGETHER_S = 0.1
 _MOST_TOGETHER = 16
@@ -150,16 +151,14 @@ class _Pool(Generic[TaskT, ResultT]):
 
     def _see_it_start(self) -> None:
         """Before a task is blamed for the end of its process: a process can start, and answers."""
-        try:
-            self._call(_answer).result()
-        except BrokenProcessPool:
-            self.drop()  # an idle process may have been killed since it was last asked
+        for _ in range(_TRIES_TO_START):  # the first may find one that was killed while it idled
             try:
-                self._call(_answer).result()
-            except BrokenProcessPool as error:
-                raise WorkersDoNotStartError(
-                    "worker processes end before they are given any work; standard error has their own words"
-                ) from error
+                return self._call(_answer).result()
+            except BrokenProcessPool:
+                self.drop()
+        raise WorkersDoNotStartError(
+            "worker processes end before they are given any work; standard error has their own words"
+        )
 
     def drop(self) -> list[TaskT]:
         """End the executor; gives the tasks that it had not done."""

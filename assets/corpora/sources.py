@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from assets.audio.column_names import is_columnar, split_value, value_name
 from assets.audio.columns import ColumnFile
 from assets.audio.members import TarMember, member_name, split_member, tar_members
-from assets.audio.problem import AudioFaultError
+from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem
 from validation.batches import batches_of_file
@@ -218,18 +218,7 @@ class Sources:
         except OSError as error:
             whole = _Found(whole_uri, name, reason="unreadable", detail=f"cannot be read: {error}")
         except AudioFaultError as error:
-            problem = error.problem
-            whole = _Found(
-                whole_uri,
-                name,
-                None,
-                None,
-                None,
-                problem.reason,
-                problem.detail,
-                problem.value,
-                problem.limit,
-            )
+            whole = _faulty(whole_uri, name, None, None, error.problem)
         else:
             whole = _Found(whole_uri, name)
         return [*members.values(), whole]
@@ -240,6 +229,10 @@ class Sources:
 
     def _keep(self, found: Iterable[_Found]) -> None:
         self._database.executemany(_INSERT, (one.row() for one in found))
+
+
+def _faulty(uri: str, file: str, offset: int | None, size: int | None, problem: AudioProblem) -> _Found:
+    return _Found(uri, file, None, offset, size, problem.reason, problem.detail, problem.value, problem.limit)
 
 
 def _group(name: str, member: str | None) -> str | None:
@@ -267,17 +260,7 @@ def _add(members: dict[str, _Found], tar: str, name: str, member: TarMember, str
         detail = "stands in the tar file twice; which of them is meant cannot be told"
         members[member.name] = _Found(uri, name, reason="unsafe_member", detail=detail)
     elif problem is not None:
-        members[member.name] = _Found(
-            uri,
-            name,
-            None,
-            member.offset,
-            member.size,
-            problem.reason,
-            problem.detail,
-            problem.value,
-            problem.limit,
-        )
+        members[member.name] = _faulty(uri, name, member.offset, member.size, problem)
     else:
         stream.seek(member.offset)
         members[member.name] = _Found(uri, name, _digest(stream, member.size), member.offset, member.size)
