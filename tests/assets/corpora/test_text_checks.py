@@ -90,7 +90,6 @@ def test_a_conversation_without_sound_is_measured_by_what_it_says(lake, make, tm
 
 
 def test_the_language_of_a_text_is_asked_only_where_a_corpus_wants_it(spoken, lake, make):
-    pytest.importorskip("py3langid")
     german = "der schnelle braune Fuchs springt über den faulen Hund"
     limits = {"max_chars_per_second": {"default": 100.0}}
     assert spoken([german], thresholds=limits)["u0"]["outcome"] == "accepted"

