@@ -80,8 +80,10 @@ def run(job: PackJob, report: Reporter) -> None:
     with _working_folder(job.output_dir) as folder, database(lake) as connection:
         _create_view(connection, lake, job.corpora, mixture)
         sources = _rows_of_sources(connection, mixture)
-        with SampleSpill(folder) as spill:
-            tokens = TokenLookup(lake, job.corpora, job.tokenizer_digest, folder)
+        with (
+            SampleSpill(folder) as spill,
+            TokenLookup(lake, job.corpora, job.tokenizer_digest, folder) as tokens,
+        ):
             encoder = _Encoder(job, tokenizer, tokens, spill, drawing)
             encoder.encode(connection, mixture)
             spill.close()

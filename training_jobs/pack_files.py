@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -27,7 +28,7 @@ def write_arrays(
     sequence_length: int,
     padding_id: int,
 ) -> NDArray[np.int32]:
-    """One ``.npy`` per array, written under temporary names through memory maps; gives the tokens of each row.
+    """One ``.npy`` per array, written row by row under temporary names; gives the tokens of each row.
 
     Args:
         members: Samples, row after row.
@@ -37,24 +38,25 @@ def write_arrays(
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     rows = len(starts) - 1
-    arrays = [
-        np.lib.format.open_memmap(
-            working / f"{name}.npy", mode="w+", dtype=np.int32, shape=(rows, sequence_length)
-        )
-        for name in ARRAYS
-    ]
+    header = {"descr": "<i4", "fortran_order": False, "shape": (rows, sequence_length)}
     row_tokens = np.empty(rows, dtype=np.int32)
-    for number in range(rows):
-        samples = [
-            Sample("", ("", ""), *spill.sample(int(index)))
-            for index in members[starts[number] : starts[number + 1]]
-        ]
-        row = fill_row(samples, sequence_length, padding_id)
-        row_tokens[number] = row.tokens
-        for array, values in zip(arrays, (row.input_ids_T, row.labels_T, row.position_ids_T), strict=True):
-            array[number] = values
-    for array, name in zip(arrays, ARRAYS, strict=True):
-        array.flush()
+    with ExitStack() as stack:
+        # No memory maps: what is written through one counts as the process's memory.
+        streams = [stack.enter_context((working / f"{name}.npy").open("wb")) for name in ARRAYS]
+        for stream in streams:
+            np.lib.format.write_array_header_1_0(stream, header)
+        for number in range(rows):
+            samples = [
+                Sample("", ("", ""), *spill.sample(int(index)))
+                for index in members[starts[number] : starts[number + 1]]
+            ]
+            row = fill_row(samples, sequence_length, padding_id)
+            row_tokens[number] = row.tokens
+            for stream, values_T in zip(
+                streams, (row.input_ids_T, row.labels_T, row.position_ids_T), strict=True
+            ):
+                stream.write(values_T.astype("<i4", copy=False).data)
+    for name in ARRAYS:
         (working / f"{name}.npy").replace(output_dir / f"{name}.npy")
     working.rmdir()
     with replacing(output_dir / ROW_TOKENS_FILE) as path, path.open("wb") as stream:
