@@ -12,17 +12,18 @@ import polars as pl
 from validation.scratch import scratch_room
 
 _STRETCH = 8_192
+_ROWS = 4_096  # of a batch
 _NUMBER = "number of the stretch"
 
 
 def in_order(rows: Iterable[pl.DataFrame], column: str, stretch: int = _STRETCH) -> Iterator[pl.DataFrame]:
-    """The rows in the order of a column of whole numbers; those of one number stay in the order in which they came.
+    """The rows in the order of a column of whole numbers, each of which is in one row.
 
     They pass through a temporary file of this machine, in which the rows of each stretch of numbers can be found; a
     stretch is in memory at once. Rows that come nearly in order cost the least.
 
     Args:
-        stretch: Numbers, which should be near one another: as many rows are in memory as have one of them.
+        stretch: As many numbers, all of which may be there, are in memory at once.
 
     Raises:
         validation.scratch.ScratchError: if there is no room for the file.
@@ -39,7 +40,10 @@ def in_order(rows: Iterable[pl.DataFrame], column: str, stretch: int = _STRETCH)
             for place in places[number]:
                 file.seek(place)
                 parts.append(pl.read_ipc_stream(file))
-            yield pl.concat(parts).sort(column, maintain_order=True)
+            together = pl.concat(parts)
+            order = together[column].arg_sort()
+            for start in range(0, len(order), _ROWS):
+                yield together[order[start : start + _ROWS]]
 
 
 class Rows:

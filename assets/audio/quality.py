@@ -125,9 +125,7 @@ def _with_error_rates(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _medians(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, float | None]:
     # One at a time: a median holds all values of its column.
-    found = {
-        name: frame_of(connection, f'SELECT median("{name}") FROM {table}').item() for name in _MEDIANS
-    }
+    found = {name: frame_of(connection, f'SELECT median("{name}") FROM {table}').item() for name in _MEDIANS}
     return {name: None if value is None else round(value, 3) for name, value in found.items()}
 
 
