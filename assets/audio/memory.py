@@ -13,7 +13,7 @@ import polars as pl
 from assets.audio.audio_pass import RECORDING
 from assets.audio.parts import Parts
 from validation.batches import batches_of
-from validation.ordering import in_order
+from validation.ordering import in_order_of_numbers
 
 # DuckDB's twin of assets.audio.members.split_member: the file in which a recording lies.
 _FILE = (
@@ -127,7 +127,7 @@ class Memory:
             f"FROM ({wanted}) JOIN ({places}) USING (key)",
         )
         chosen = batches_of(self._connection, "SELECT file, line, number FROM chosen ORDER BY ALL")
-        found = in_order(parts.rows_at(chosen), "number")
+        found = in_order_of_numbers(parts.rows_at(chosen), "number")
         parts.replace(found)
         return parts.relation([parts.whole])
 
