@@ -161,7 +161,7 @@ def _rows_of_sources(connection: duckdb.DuckDBPyConnection, mixture: Mixture) ->
             counts[corpus, task] = counts.get((corpus, task), 0) + count
         of_batch = mixture.counts(batch)
         met += np.array([of_batch["rows"].to_list(), of_batch["met"].to_list()], dtype=np.int64)
-    mixture.check(*met.tolist(), lambda: _metadata_keys(connection))
+    mixture.check(met[0].tolist(), met[1].tolist(), lambda: _metadata_keys(connection))
     return dict(sorted(counts.items()))
 
 
