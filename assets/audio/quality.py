@@ -102,6 +102,7 @@ def _with_measures(lake: Lake, corpus: str, heard: Iterator[pl.DataFrame] | None
         said = None if listened is None else listened.take(rows.height)
         nothing = (pl.lit(None, kind).alias(name) for name, kind in kinds.items())
         yield rows.with_columns(nothing) if said is None else rows.hstack(said)
+    assert listened is None or listened.take(1) is None
 
 
 def _finished(batches: Iterator[pl.DataFrame], distribution: pl.DataFrame) -> Iterator[pl.DataFrame]:
