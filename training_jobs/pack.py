@@ -6,8 +6,7 @@ for a row, by name; for each source how many of its training rows were drawn and
 by the values of language, licence and whatever else the mixture asks for. The mixture is drawn here, once, for the
 whole stage. The same data, seed and length give the same plan.
 
-Samples and tokens pass through files below the output directory: in memory are only numbers, a few dozen bytes per
-sample.
+Samples and tokens pass through files below the output directory: in memory are a few dozen bytes per sample.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ from validation.augmentation.rows import rows_with_variants
 from validation.batches import batches_of, database, frame_of
 from validation.errors import UserError
 from validation.lake import Lake
+from validation.ordering import in_order_of_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -80,8 +80,10 @@ def run(job: PackJob, report: Reporter) -> None:
     with _working_folder(job.output_dir) as folder, database(lake) as connection:
         _create_view(connection, lake, job.corpora, mixture)
         sources = _rows_of_sources(connection, mixture)
-        with SampleSpill(folder) as spill:
-            tokens = TokenLookup(lake, job.corpora, job.tokenizer_digest, folder)
+        with (
+            SampleSpill(folder) as spill,
+            TokenLookup(lake, job.corpora, job.tokenizer_digest, folder) as tokens,
+        ):
             encoder = _Encoder(job, tokenizer, tokens, spill, drawing)
             encoder.encode(connection, mixture)
             spill.close()
@@ -100,7 +102,7 @@ def run(job: PackJob, report: Reporter) -> None:
             row_tokens = write_arrays(
                 job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
             )
-            write_samples(job.output_dir, folder, connection, members, packed.starts, lengths)
+            write_samples(job.output_dir, folder, members, packed.starts, lengths)
     plan = _figures(job, row_tokens, len(drawn)) | {
         "data_digest": encoder.digest(),
         "too_long": encoder.too_long,
@@ -159,8 +161,7 @@ def _rows_of_sources(connection: duckdb.DuckDBPyConnection, mixture: Mixture) ->
             counts[corpus, task] = counts.get((corpus, task), 0) + count
         of_batch = mixture.counts(batch)
         met += np.array([of_batch["rows"].to_list(), of_batch["met"].to_list()], dtype=np.int64)
-    for_entry, met_of_entry = met.tolist()
-    mixture.check(for_entry, met_of_entry, lambda: _metadata_keys(connection))
+    mixture.check(met[0].tolist(), met[1].tolist(), lambda: _metadata_keys(connection))
     return dict(sorted(counts.items()))
 
 
@@ -201,7 +202,8 @@ class _Encoder:
     def encode(self, connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> None:
         """Encode all of them into the spill; those that are too long for a row are only counted."""
         with tqdm(desc="encode", mininterval=2, unit=" rows") as progress:
-            for batch in batches_of(connection, "SELECT * FROM rows ORDER BY corpus, row_id"):
+            # The order of corpus, then row: a space is less than what a corpus' name is made of.
+            for batch in in_order_of_texts(connection, "rows", "corpus || ' ' || row_id"):
                 wanted = mixture.with_items(batch).filter(pl.col("item").is_not_null())
                 fits = self._encode(wanted)
                 kept = wanted.filter(fits)
@@ -280,7 +282,7 @@ def _load_tokenizer(model_dir: Path) -> tuple[PreTrainedTokenizerFast, int]:
 
 
 def _figures(job: PackJob, row_tokens: NDArray[np.int32], samples: int) -> dict[str, Any]:
-    total, capacity = int(row_tokens.sum()), len(row_tokens) * job.sequence_length
+    total, capacity = int(row_tokens.sum()), row_tokens.size * job.sequence_length
     return {
         "tokenizer_digest": job.tokenizer_digest,
         "seed": job.seed,

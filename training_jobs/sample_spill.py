@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,16 +27,14 @@ class SampleSpill:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ids = (folder / "input_ids.bin").open("wb")
-        self._labels = (folder / "labels.bin").open("wb")
+        self._ids = (folder / "input_ids.bin").open("w+b")
+        self._labels = (folder / "labels.bin").open("w+b")
         schema = pl.DataFrame(schema={name: SAMPLES_SCHEMA[name] for name in _STATED}).to_arrow().schema
         self._schema = schema
         self._stated = pq.ParquetWriter(folder / STATED_FILE, schema, compression="zstd")
         self._lengths = array("i")
         self.lengths: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._starts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._maps: list[NDArray[Any]] = []
 
     def add(self, input_ids: Sequence[int], labels: Sequence[int]) -> None:
         """Keep one sample; ids and labels are equally long."""
@@ -50,19 +48,19 @@ class SampleSpill:
 
     def close(self) -> None:
         """No sample is added any more."""
-        for stream in (self._ids, self._labels, self._stated):
-            stream.close()
+        self._stated.close()
+        for stream in (self._ids, self._labels):
+            stream.flush()
         self.lengths = np.array(self._lengths, dtype=np.int32)
         self._starts = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
-        if self.lengths.sum():
-            files = (self._folder / "input_ids.bin", self._folder / "labels.bin")
-            self._maps = [np.memmap(path, np.int32, "r") for path in files]
 
     def sample(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Ids and labels of a sample."""
-        start, length = int(self._starts[index]), int(self.lengths[index])
-        ids, labels = self._maps
-        return ids[start : start + length], labels[start : start + length]
+        size = self.lengths.itemsize
+        start, length = size * int(self._starts[index]), size * int(self.lengths[index])
+        # Not mapped: in the end all of the files would be in memory, since samples are asked for in any order.
+        ids, labels = (os.pread(stream.fileno(), length, start) for stream in (self._ids, self._labels))
+        return np.frombuffer(ids, np.int32), np.frombuffer(labels, np.int32)
 
     def __enter__(self) -> SampleSpill:
         return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import polars as pl
@@ -16,10 +18,11 @@ from validation.lake import Lake
 # Of a digest: 128 of its 256 bits tell any number of recordings apart.
 _KEY_BYTES = 16
 _NO_TOKENS = -1
+_TOKEN = np.dtype("<u2")
 
 
 class TokenLookup:
-    """The tokens of the corpora's audio.
+    """The tokens of the corpora's audio; a context, in which they can be read.
 
     Args:
         folder: Where the tokens are put; whoever makes it removes it.
@@ -36,14 +39,12 @@ class TokenLookup:
                     keys.append(_keys(wanted["audio_digest"], wanted["augmentation_digest"]))
                     lengths.append(wanted["token_ids"].list.len().to_numpy().astype(np.int32))
                     tokens = wanted["token_ids"].explode().drop_nulls()
-                    stream.write(tokens.to_numpy().astype("<u2").tobytes())
+                    stream.write(tokens.to_numpy().astype(_TOKEN).tobytes())
         all_keys, all_lengths = np.concatenate(keys), np.concatenate(lengths)
         starts = np.cumsum(all_lengths, dtype=np.int64) - all_lengths
         order = np.argsort(all_keys, kind="stable")
         self._keys, self._starts, self._lengths = all_keys[order], starts[order], all_lengths[order]
-        total = int(all_lengths.sum())
-        # An empty file cannot be mapped.
-        self._tokens = np.memmap(path, "<u2", "r") if total else np.empty(0, "<u2")
+        self._stream = path.open("rb")
 
     def places(self, audio: Sequence[str], augmentation: Sequence[str]) -> NDArray[np.int64]:
         """Where the tokens of each audio are, for :meth:`tokens`; -1 where there are none."""
@@ -56,9 +57,18 @@ class TokenLookup:
     def tokens(self, place: int) -> list[int]:
         """The token numbers of one audio."""
         assert place != _NO_TOKENS
-        start = int(self._starts[place])
-        numbers: list[int] = self._tokens[start : start + int(self._lengths[place])].tolist()
+        start, length = (_TOKEN.itemsize * int(of[place]) for of in (self._starts, self._lengths))
+        # Not mapped: in the end all of the file would be in memory.
+        numbers: list[int] = np.frombuffer(os.pread(self._stream.fileno(), length, start), _TOKEN).tolist()
         return numbers
+
+    def __enter__(self) -> TokenLookup:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
 
 
 def _keys(audio: Sequence[str] | pl.Series, augmentation: Sequence[str] | pl.Series) -> NDArray[np.bytes_]:

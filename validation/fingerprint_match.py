@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from validation.allocators import give_back_now
 from validation.fingerprint import BITS, FEWEST_FRAMES, limit_for
 
 BLOCK_ENTRIES = 1 << 20
@@ -60,8 +61,17 @@ class Clips:
 
     def loud(self) -> NDArray[np.int64]:
         """Loud frames of each clip."""
-        counted = np.concatenate([[0], np.cumsum(self.words != 0)])
-        return np.asarray(np.diff(counted[self.bounds]), dtype=np.int64)
+        found = np.empty(len(self), dtype=np.int64)
+        for start, stop in self.stretches():
+            part = self.part(start, stop)
+            counted = np.concatenate([[0], np.cumsum(part.words != 0)])
+            found[start:stop] = np.diff(counted[part.bounds])
+        return found
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """First clip and the one behind the last, of parts with a bounded number of frames or one clip."""
+        cuts = np.searchsorted(self.bounds, np.arange(_WORDS_AT_ONCE, self.bounds[-1], _WORDS_AT_ONCE))
+        return pairwise(np.unique([0, *cuts, len(self)]).tolist())
 
     def part(self, start: int, stop: int) -> Clips:
         """The clips ``start`` to ``stop``, counted from this object's first."""
@@ -101,10 +111,12 @@ def find_copies(
     found = [pl.DataFrame(schema=_MATCHES)]
     for block in _blocks(queries, flips, block_entries):
         index = _Index(block, flips)
+        del block
         for clips in library():
             matches = index.matches(clips, is_same_set)
             if matches.height:
                 found.append(matches)
+        del index  # before the next one is made
     return pl.concat(found).sort("query", "clip")
 
 
@@ -120,8 +132,11 @@ def _blocks(queries: Iterable[Clips], flips: bool, entries: int) -> Iterator[Cli
         for start, stop in pairwise(edges):
             count = int(each[start:stop].sum())
             if held and total + count > entries:
-                yield _joined(held)
-                held, total = [], 0
+                block = _joined(held)
+                held, total = [], 0  # not held twice while the block is looked for
+                give_back_now()
+                yield block
+                del block
             if stop > start:
                 held.append(clips.part(start, stop))
                 total += count
@@ -152,6 +167,7 @@ class _Index:
         self._words, self._places = halves[:, _ABOVE].copy(), halves[:, 1 - _ABOVE].copy()
         del halves
         self._drop_common()
+        give_back_now()  # what was there only to make them is larger than they are
         self._filter = np.zeros(1 << (_FILTER_BITS - 3), dtype=np.uint8)
         for start in range(0, len(self._words), _WORDS_AT_ONCE):
             byte, bit = _filter_place(self._words[start : start + _WORDS_AT_ONCE])
@@ -160,9 +176,9 @@ class _Index:
     def _entries(self, flips: bool) -> NDArray[np.uint64]:
         """Words and places of the indexed frames, sorted."""
         clips = self._clips
-        cuts = np.searchsorted(clips.bounds, np.arange(_WORDS_AT_ONCE, clips.bounds[-1], _WORDS_AT_ONCE))
-        edges = np.unique([0, *cuts, len(clips)])
-        place = np.concatenate([self._places_of(start, stop) for start, stop in pairwise(edges.tolist())])
+        parts = [self._places_of(start, stop) for start, stop in clips.stretches()]
+        place = np.concatenate([np.zeros(0, dtype=np.uint64), *parts])
+        del parts
         masks = [0, *(1 << bit for bit in range(BITS))] if flips else [0]
         entries = np.empty((len(masks), len(place)), dtype=np.uint64)
         np.left_shift(clips.words[place], np.uint64(BITS), out=entries[0], dtype=np.uint64)

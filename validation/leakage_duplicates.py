@@ -75,8 +75,10 @@ _FIRST = "struct_pack(place := place, utterance_id := utterance_id, corpus := co
 def _same(rule: str) -> str:
     key, defined = KEY_OF[rule]
     return f"""
-        WITH r AS (SELECT *, {key} AS key FROM utterances JOIN places USING (corpus) WHERE {defined}),
-            g AS (SELECT key, min({_FIRST}) AS f FROM r GROUP BY key HAVING count(*) > 1)
+        WITH repeated AS (SELECT {key} AS key FROM utterances WHERE {defined} GROUP BY ALL HAVING count(*) > 1),
+            r AS (SELECT * FROM (SELECT *, {key} AS key FROM utterances WHERE {defined})
+                SEMI JOIN repeated USING (key) JOIN places USING (corpus)),
+            g AS (SELECT key, min({_FIRST}) AS f FROM r GROUP BY key)
         SELECT '{rule}' AS kind, {_COLUMNS}, 0.0::DOUBLE AS value, 0.0::DOUBLE AS "limit"
         FROM r JOIN g USING (key) WHERE (r.corpus, r.utterance_id) <> (f.corpus, f.utterance_id)
         ORDER BY r.place, r.utterance_id"""  # noqa: S608 - nothing in it comes from outside
@@ -84,7 +86,8 @@ def _same(rule: str) -> str:
 
 _SAME_RECORDING = f"""
     WITH f AS (
-        SELECT audio_digest, unnest(min({_FIRST})) FROM utterances JOIN places USING (corpus) GROUP BY audio_digest
+        SELECT audio_digest, unnest(min({_FIRST})) FROM utterances JOIN places USING (corpus)
+        WHERE audio_digest IN (SELECT of_digest FROM copies) GROUP BY audio_digest
     )
     SELECT 'near_audio' AS kind, {_COLUMNS}, c.correlation AS value, c."limit"
     FROM copies c JOIN f ON f.audio_digest = c.of_digest JOIN utterances r ON r.audio_digest = c.digest

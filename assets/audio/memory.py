@@ -13,6 +13,7 @@ import polars as pl
 from assets.audio.audio_pass import RECORDING
 from assets.audio.parts import Parts
 from validation.batches import batches_of
+from validation.ordering import in_order_of_numbers
 
 # DuckDB's twin of assets.audio.members.split_member: the file in which a recording lies.
 _FILE = (
@@ -24,6 +25,12 @@ _FILE = (
 def same_key(left: str, right: str, columns: Iterable[str]) -> str:
     """SQL's condition that two rows have the same key."""
     return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name in columns)
+
+
+def _key_sql(columns: Iterable[str]) -> str:
+    """What stands for a key in tables of all keys: as themselves they are ten times as large."""
+    told = ", ".join(f"coalesce({name}::VARCHAR, '-')" for name in columns)
+    return f"md5_number(concat_ws(' ', {told}))"
 
 
 def run(connection: duckdb.DuckDBPyConnection, statement: str) -> list[Any]:
@@ -56,11 +63,9 @@ class Memory:
         self._connection = connection
         self._parts = parts
         self._key = key
-        self._keys = ", ".join(key)
         run(
             connection,
-            f"CREATE OR REPLACE TEMP TABLE known AS SELECT {self._keys}, filename, file_row_number "
-            f"FROM {parts.relation(parts.earlier)} WHERE {usable}",
+            f"CREATE OR REPLACE TEMP TABLE known AS {self._places(parts.earlier)} WHERE {usable}",
         )
 
     def find_missing(self, rows: str) -> Missing:
@@ -69,19 +74,18 @@ class Memory:
         Args:
             rows: DuckDB's relation of rows with the key, the columns of recordings, and ``number``, their order.
         """
+        keys = ", ".join(self._key)
         place = "{'audio_uri': audio_uri, 'audio_offset': audio_offset, 'audio_bytes': audio_bytes}"
-        wanted = (
-            f"SELECT {self._keys}, arg_min({place}, number) AS place, min(number) AS number FROM {rows} "
-            f"GROUP BY {self._keys}"
-        )
+        wanted = f"SELECT *, {_key_sql(self._key)} AS key FROM {rows}"
         run(
             self._connection,
-            "CREATE OR REPLACE TEMP TABLE missing AS SELECT w.* EXCLUDE (place), unnest(w.place) "
-            f"FROM ({wanted}) w ANTI JOIN known k ON {same_key('w', 'k', self._key)}",
+            "CREATE OR REPLACE TEMP TABLE missing AS SELECT * EXCLUDE (place), unnest(place) FROM ("
+            f"SELECT {keys}, arg_min({place}, number) AS place, min(number) AS number "
+            f"FROM ({wanted}) ANTI JOIN known USING (key) GROUP BY {keys})",
         )
         recordings = f"SELECT DISTINCT {', '.join(RECORDING)} FROM missing"
         return Missing(
-            self._count(f"SELECT DISTINCT {self._keys} FROM {rows}"),
+            self._count(f"SELECT DISTINCT key FROM ({wanted})"),
             self._count("SELECT 1 FROM missing"),
             self._count(recordings),
         )
@@ -98,35 +102,38 @@ class Memory:
             "ORDER BY f.place, m.audio_offset NULLS FIRST, r.place, m.number",
         )
 
-    def settle(self, rows: str) -> str:
+    def settle(self, rows: str, each: bool = False) -> str:
         """Write the pass's one file, with what is known of just these rows, in their order, and remove the parts.
+
+        Args:
+            each: Whether it is to have a row for each of the rows, not for each of their keys.
 
         Returns:
             DuckDB's relation of that file.
         """
         self._parts.flush()
         parts = self._parts
-        places = (
-            f"SELECT {self._keys}, filename, file_row_number FROM known "
-            f"UNION ALL SELECT {self._keys}, filename, file_row_number FROM {parts.relation(parts.new)}"
-        )
-        wanted = f"SELECT {self._keys}, min(number) AS number FROM {rows} GROUP BY {self._keys}"
+        wanted = f"SELECT {_key_sql(self._key)} AS key, number FROM {rows}"
+        if not each:
+            wanted = f"SELECT key, min(number) AS number FROM ({wanted}) GROUP BY key"
         # Two parts may hold the same key, one of them from a pass that was killed.
+        places = (
+            "SELECT key, min({'file': file, 'line': line}) AS place "
+            f"FROM (SELECT * FROM known UNION ALL {self._places(parts.new)}) GROUP BY key"
+        )
         run(
             self._connection,
-            "CREATE OR REPLACE TEMP TABLE chosen AS SELECT w.number, "
-            "min({'filename': p.filename, 'row': p.file_row_number}) AS place "
-            f"FROM ({wanted}) w JOIN ({places}) p ON {same_key('w', 'p', self._key)} GROUP BY w.number",
+            "CREATE OR REPLACE TEMP TABLE chosen AS SELECT place.file AS file, place.line AS line, number "
+            f"FROM ({wanted}) JOIN ({places}) USING (key)",
         )
-        columns = ", ".join(f'r."{name}"' for name in parts.columns)
-        parts.replace(
-            batches_of(
-                self._connection,
-                f"SELECT {columns} FROM {parts.relation([*parts.earlier, *parts.new])} r JOIN chosen c "
-                "ON r.filename = c.place.filename AND r.file_row_number = c.place.row ORDER BY c.number",
-            )
-        )
+        chosen = batches_of(self._connection, "SELECT file, line, number FROM chosen ORDER BY ALL")
+        found = in_order_of_numbers(parts.rows_at(chosen), "number")
+        parts.replace(found)
         return parts.relation([parts.whole])
+
+    def _places(self, paths: Iterable[str]) -> str:
+        """Statement for the keys of the rows in these files, and where each stands."""
+        return f"SELECT {_key_sql(self._key)} AS key, file, line FROM {self._parts.places(paths)}"
 
     def _count(self, statement: str) -> int:
         ((count,),) = run(self._connection, f"SELECT count(*) FROM ({statement})")

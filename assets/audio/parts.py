@@ -7,13 +7,13 @@ A pass that is killed loses what stands in no part yet; the next one finds the o
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from validation.batches import ROWS_PER_GROUP, parquet
+from validation.batches import ROWS_PER_GROUP, batches_of_file, parquet, quoted
 from validation.lake import Lake
 
 # A part for every so-many of the rows that are there, since thousands of parts would take long to read; but no more
@@ -81,6 +81,49 @@ class Parts:
             found += f" UNION ALL BY NAME SELECT * FROM {read}"
         columns = ", ".join(f'"{name}"' for name in with_place)
         return f"(SELECT {columns} FROM ({found}))"
+
+    def places(self, which: Iterable[str]) -> str:
+        """As :meth:`relation`, but ``file`` and ``line`` are the place of a row, for :meth:`rows_at`."""
+        numbers = {path: number for number, path in enumerate([*self.earlier, *self._new])}
+        paths = list(which)
+        # The first one stands for none: a list of values cannot be empty.
+        values = ", ".join(
+            ["('', -1)", *(f"({quoted(self._lake.uri(path))}, {numbers[path]})" for path in paths)]
+        )
+        return (
+            "(SELECT found.* EXCLUDE (filename, file_row_number), files.file, found.file_row_number AS line "
+            f"FROM {self.relation(paths)} found JOIN (VALUES {values}) files(filename, file) USING (filename))"
+        )
+
+    def rows_at(self, places: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The rows at ``file`` and ``line``, in whose order the places are, with what else stands beside those."""
+        held = next(places, None)
+        for number, path in enumerate([*self.earlier, *self._new]):
+            if held is None:
+                return
+            if held["file"][0] != number:
+                continue
+            with self._lake.open(path) as stream, pq.ParquetFile(stream) as file:
+                start = 0
+                for batch in batches_of_file(file):
+                    stop = start + batch.height
+                    while held is not None:
+                        here = held.filter(pl.col("file") == number, pl.col("line") < stop)
+                        if here.height:
+                            found = self._typed(batch[(here["line"] - start).to_list()])
+                            yield found.hstack(here.drop("file", "line"))
+                        held = held[here.height :]
+                        if held.height:
+                            break
+                        held = next(places, None)
+                    start = stop
+
+    def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with all columns; earlier versions of a file may lack some."""
+        return rows.select(
+            (pl.col(name) if name in rows.columns else pl.lit(None)).cast(kind).alias(name)
+            for name, kind in self._schema.items()
+        )
 
     @property
     def new(self) -> list[str]:

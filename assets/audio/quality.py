@@ -10,13 +10,14 @@ import duckdb
 import polars as pl
 
 from assets.audio.listening import HEARD_KEY, LISTENED, listen, listening_digest
-from assets.audio.results import KEY, keyed_sql, results_path, same_key
+from assets.audio.results import keyed_sql, results_path, same_key, with_results
 from assets.corpora.config import CorpusEntry
 from validation.batches import batches_of, database, files_of, frame_of, parquet, spool, write_batches
 from validation.digests import digest_stream, digest_value
 from validation.errors import UserError
 from validation.lake import Lake
 from validation.listening.error_rates import error_rates
+from validation.ordering import Rows
 from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.text.rates import SpeakingRates, chars_per_second_expr, with_rate_deviation
@@ -56,12 +57,9 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     corpus = entry.name
     unheard = 0
     with database(lake) as connection, spool() as measured:
-        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
-        results = f"(SELECT * FROM {parquet(lake, [results_path(corpus)])} WHERE reason IS NULL)"
-        stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
-        heard = listen(connection, entry, stored, lake, workers)
+        heard = _heard(connection, entry, lake, workers)
         rates = SpeakingRates(connection)
-        for batch in batches_of(connection, _joined(rows, results, heard)):
+        for batch in _with_measures(lake, corpus, heard):
             timed = _with_error_rates(batch.with_columns(chars_per_second=chars_per_second_expr()))
             unheard += timed.filter(pl.all_horizontal(pl.col(LISTENED).is_null())).height
             rates.add(timed)
@@ -74,24 +72,37 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     return {**summary, "unheard": unheard} if entry.models.listens else summary
 
 
-def _joined(rows: str, results: str, heard: str | None) -> str:
-    """Statement for the rows that have measures, in the order of the corpus, with what was heard of them."""
-    measures = [
-        name for name in polars_schema("audio_quality") if name not in (*_OF_ROW, *_OF_TEXT, *LISTENED)
-    ]
-    columns = [f'w."{name}"' for name in _OF_ROW] + [f'r."{name}"' for name in measures]
-    schema = polars_schema("audio_quality")
+def _heard(
+    connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, lake: Lake, workers: int
+) -> Iterator[pl.DataFrame] | None:
+    """What the models heard of each row that has measures, in the order of the corpus; ``None`` where none is on."""
+    rows = keyed_sql(files_of(lake, "raw_utterances", [entry.name]))
+    results = f"(SELECT * FROM {parquet(lake, [results_path(entry.name)])} WHERE reason IS NULL)"
+    stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
+    heard = listen(connection, entry, stored, lake, workers)
     if heard is None:
-        kinds = {name: "VARCHAR" if schema[name] == pl.String else "DOUBLE" for name in LISTENED}
-        columns += [f'NULL::{kind} AS "{name}"' for name, kind in kinds.items()]
-        joined = ""
-    else:
-        columns += [f'h."{name}"' for name in LISTENED]
-        joined = f"LEFT JOIN {heard} h ON {same_key('w', 'h', HEARD_KEY)}"
-    return (
-        f"SELECT {', '.join(columns)} FROM {rows} w JOIN {results} r ON {same_key('w', 'r', KEY)} {joined} "
-        "ORDER BY w.number"
+        return None
+    columns = ", ".join(f'h."{name}"' for name in LISTENED)
+    return batches_of(
+        connection,
+        f"SELECT {columns} FROM {stored} w LEFT JOIN {heard} h ON {same_key('w', 'h', HEARD_KEY)} ORDER BY w.number",
     )
+
+
+def _with_measures(lake: Lake, corpus: str, heard: Iterator[pl.DataFrame] | None) -> Iterator[pl.DataFrame]:
+    """The rows that have measures, in the order of the corpus, with what was heard of them."""
+    listened = Rows(heard) if heard is not None else None
+    kinds = {name: pl.String if name == "heard_text" else pl.Float64 for name in LISTENED}
+    schema = polars_schema("audio_quality")
+    measures = [name for name in schema if name not in (*_OF_ROW, *_OF_TEXT, *LISTENED)]
+    for batch in with_results(lake, corpus, _OF_ROW):
+        rows = batch.filter(pl.col("reason").is_null()).select(*_OF_ROW, *measures)
+        if rows.is_empty():
+            continue
+        said = None if listened is None else listened.take(rows.height)
+        nothing = (pl.lit(None, kind).alias(name) for name, kind in kinds.items())
+        yield rows.with_columns(nothing) if said is None else rows.hstack(said)
+    assert listened is None or listened.take(1) is None
 
 
 def _finished(batches: Iterator[pl.DataFrame], distribution: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -114,8 +125,8 @@ def _with_error_rates(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _medians(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, float | None]:
-    asked = ", ".join(f'median("{name}") AS "{name}"' for name in _MEDIANS)
-    found = frame_of(connection, f"SELECT {asked} FROM {table}").row(0, named=True)
+    # One at a time: a median holds all values of its column.
+    found = {name: frame_of(connection, f'SELECT median("{name}") FROM {table}').item() for name in _MEDIANS}
     return {name: None if value is None else round(value, 3) for name, value in found.items()}
 
 

@@ -14,11 +14,13 @@ from assets.audio.memory import run
 from assets.audio.problem import AudioProblem
 from assets.audio.results import (
     AUDIO_RECIPE,
+    RESULTS_RECIPE,
     AudioResults,
     is_whole_sql,
     keyed_sql,
     list_stored,
     results_path,
+    with_results,
 )
 from assets.audio.work import do_source
 from assets.corpora.config import CorpusEntry
@@ -55,7 +57,7 @@ def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
     """
     corpus = entry.name
     made_from = {
-        "recipe": AUDIO_RECIPE,
+        "recipe": [AUDIO_RECIPE, RESULTS_RECIPE],
         "rate": STORED_RATE_HZ,
         "settings": entry.audio.digest,
         "raw": table_digest(lake, "raw_utterances", corpus),
@@ -112,7 +114,8 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int, decisions: Decisions)
             # Also when the run is interrupted: what is done stays done.
             results.flush()
         summary = _Summary(decisions)
-        stored = summary.split(corpus, results.finish(rows), faults)
+        results.finish(rows)
+        stored = summary.split(corpus, with_results(lake, corpus), faults)
         height = write_batches(lake, "audio_22k", corpus, stored)
         write_ledger_frames(lake, corpus, STEP, faults.batches())
     counts = {"files_done": files, "reused": missing.wanted - missing.missing, "ended_here": summary.faults}

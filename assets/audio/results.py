@@ -9,13 +9,14 @@ changed, does only what is not in there. ``audio_quality`` reads its measures fr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 
 from assets.audio import memory
 from assets.audio.loudness import Gain
@@ -25,14 +26,19 @@ from assets.audio.segments import Segment
 from assets.audio.settings import AudioSettings
 from assets.audio.work import Recording, SegmentResult
 from assets.audio.write import Stored
-from validation.batches import batches_of, quoted
+from validation.batches import batches_of_file, quoted, read_batches
+from validation.errors import UserError
 from validation.lake import Lake
 from validation.measures import COUNTS, Measures
+from validation.ordering import Rows
 from validation.reasons import PASSING
 from validation.stored_audio import AUDIO_FOLDER, VIEW_FOLDER, WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
 AUDIO_RECIPE = 5
+
+# Of the pass's file, which has a row for each row of the corpus: raise it when that changes. Nothing is decoded for it.
+RESULTS_RECIPE = 1
 
 # What determines a result, besides the corpus' settings: content, extension (it may contradict the content), what
 # samples without a header were declared to be, segment, in seconds, and channel.
@@ -72,7 +78,8 @@ _SCHEMA: dict[str, Any] = {
     "detail": pl.String,
 }
 _BATCH = 512
-_LISTED = 65_536
+_LISTED = 4_096
+_OF_RECORDING = ("utterance_id", "audio_uri", "source_digest")
 _SUFFIX = r"[^/](\.[A-Za-z0-9_+-]+)"  # the same to Python, polars and DuckDB
 
 
@@ -105,21 +112,24 @@ def same_key(left: str, right: str, columns: Iterable[str] = KEY) -> str:
 
 
 def list_stored(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> None:
-    """The table ``stored(path, bytes)`` of the audio that lies in the lake; never all names are in memory."""
-    memory.run(connection, "CREATE OR REPLACE TEMP TABLE stored (path VARCHAR, bytes BIGINT)")
+    """The table ``stored`` of the audio that lies in the lake, for :func:`is_whole_sql`.
+
+    Never all names are in memory: a digest stands for each.
+    """
+    memory.run(connection, "CREATE OR REPLACE TEMP TABLE stored (name UHUGEINT, bytes BIGINT)")
     for folder in (AUDIO_FOLDER, VIEW_FOLDER):
         files = lake.walk(f"{folder}/{corpus}")
         while some := list(islice(files, _LISTED)):
             connection.register(
                 "found", pl.DataFrame(some, schema=["path", "bytes"], orient="row").to_arrow()
             )
-            memory.run(connection, "INSERT INTO stored SELECT path, bytes FROM found")
+            memory.run(connection, "INSERT INTO stored SELECT md5_number(path), bytes FROM found")
             connection.unregister("found")
 
 
 def is_whole_sql(path: str, frames: str) -> str:
     """SQL's condition that the file at ``path`` is there with all of its frames, or none is named."""
-    lies = f"SELECT 1 FROM stored WHERE stored.path = {path} AND bytes = {WAV_HEADER_BYTES} + 2 * {frames}"
+    lies = f"SELECT 1 FROM stored WHERE stored.name = md5_number({path}) AND bytes = {WAV_HEADER_BYTES} + 2 * {frames}"
     return f"({path} IS NULL OR EXISTS ({lies}))"
 
 
@@ -175,21 +185,47 @@ class AudioResults:
         """Write what is not on the disk yet."""
         self._parts.flush()
 
-    def finish(self, rows: str) -> Iterator[pl.DataFrame]:
+    def finish(self, rows: str) -> None:
         """Write the pass's one file, with the results of just these rows, in their order, and remove the parts.
 
         Args:
             rows: DuckDB's relation of rows with :data:`KEY` and ``number``, their order; each has its result.
-
-        Returns:
-            The rows with their results' columns, a batch at a time.
         """
-        whole = self.memory.settle(rows)
-        kept = ", ".join(f'r."{name}"' for name in _SCHEMA if name not in KEY)
-        return batches_of(
-            self._connection,
-            f"SELECT w.*, {kept} FROM {rows} w LEFT JOIN {whole} r ON {same_key('w', 'r')} ORDER BY w.number",
-        )
+        self.memory.settle(rows, each=True)
+
+
+def with_results(lake: Lake, corpus: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """The corpus' rows that have audio, in their order, with what the finished pass has found of each, in batches.
+
+    Nothing is sorted or looked up, since the pass's file has a row for each of them.
+
+    Args:
+        columns: Of ``raw_utterances``; ``None``: all of them.
+
+    Raises:
+        UserError: if the pass was over other rows than these.
+    """
+    wanted = None if columns is None else list(dict.fromkeys([*columns, *_OF_RECORDING]))
+    kept = [name for name in _SCHEMA if name not in KEY]
+    with lake.open(results_path(corpus)) as stream, pq.ParquetFile(stream) as file:
+        results = Rows(batches_of_file(file))
+        for batch in read_batches(lake, "raw_utterances", corpus, wanted):
+            rows = batch.filter(pl.col("audio_uri").is_not_null())
+            if rows.is_empty():
+                continue
+            found = results.take(rows.height)
+            if found is None or not found["source_digest"].equals(rows["source_digest"], null_equal=True):
+                raise _disorder(lake, corpus, rows["utterance_id"][0])
+            yield rows.hstack(found.select(kept))
+        if results.take(1) is not None:
+            raise _disorder(lake, corpus, "the last")
+
+
+def _disorder(lake: Lake, corpus: str, utterance_id: str) -> UserError:
+    return UserError(
+        f"corpus {corpus!r}: from {utterance_id!r} on, {lake.uri(results_path(corpus))} is not made from "
+        "raw_utterances as it is: run audio_22k again"
+    )
 
 
 def _row(settings: str, recording: Recording, segment: Segment, result: SegmentResult) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def text_measures(
         occurrences: For a table that is but a batch of one: its texts' ``key`` (:func:`text_keys`) with their
             ``text_occurrences`` in the whole; of a text that is not in it none are told.
     """
-    keyed = table.with_columns(_normal=_normal(), _language=primary_language_expr())
+    keyed = _with_normal(table).with_columns(_language=primary_language_expr())
     text = pl.col("_normal")
     if occurrences is not None:
         keyed = keyed.with_columns(key=_key()).join(occurrences, on="key", how="left", maintain_order="left")
@@ -53,7 +53,7 @@ def text_measures(
         control_characters=pl.when(text.is_not_null()).then(
             pl.col("text").str.count_matches(_CONTROL).cast(pl.Int64)
         ),
-        script_share=_script_share(keyed["_language"].unique().to_list()),
+        script_share=_script_share(keyed),
         repeated_share=_repeated_share(keyed),
         text_occurrences=pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(counted),
         unwanted_words=_unwanted_words(unwanted),
@@ -65,12 +65,13 @@ def text_keys(table: pl.DataFrame) -> pl.Series:
 
     They hold within one process: another version of polars may number otherwise.
     """
-    return table.select(_normal=_normal()).select(key=_key()).to_series()
+    return _with_normal(table.select("text")).select(key=_key()).to_series()
 
 
-def _normal() -> pl.Expr:
-    normal = normal_text_expr("text").str.to_lowercase()
-    return pl.when(normal.str.len_chars() > 0).then(normal)
+def _with_normal(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with ``_normal``: the text in normal form and lower case; null where it is empty."""
+    lowered = table.with_columns(_normal=normal_text_expr("text").str.to_lowercase())
+    return lowered.with_columns(_normal=pl.when(pl.col("_normal") != "").then("_normal"))
 
 
 def _key() -> pl.Expr:
@@ -78,14 +79,21 @@ def _key() -> pl.Expr:
     return pl.when(text.str.len_chars() >= _TEMPLATE_LETTERS).then(text.hash())
 
 
-def _script_share(languages: Sequence[str | None]) -> pl.Expr:
-    letters = pl.col("_normal").str.count_matches(r"\p{L}")
-    share = pl.lit(None, dtype=pl.Float64)
-    for language in sorted(one for one in languages if one in SCRIPTS):
+def _script_share(table: pl.DataFrame) -> pl.Series:
+    text = pl.col("_normal")
+    is_told = text.str.contains(rf"(?:\p{{L}}\P{{L}}*){{{_FEWEST_LETTERS}}}") & pl.col("_language").is_in(
+        SCRIPTS
+    )
+    share = table.select(pl.when(is_told).then(1.0)).to_series()
+    known = table.select("_normal", "_language", is_told=is_told).with_row_index()
+    for language in sorted(one for one in table["_language"].unique() if one in SCRIPTS):
         own = "".join(rf"\p{{{script}}}" for script in SCRIPTS[language])
-        foreign = pl.col("_normal").str.count_matches(rf"[\p{{L}}--[{own}]]")
-        share = pl.when(pl.col("_language") == language).then(1.0 - foreign / letters).otherwise(share)
-    return pl.when(letters >= _FEWEST_LETTERS).then(share)
+        foreign = rf"[\p{{L}}--[{own}]]"
+        # Most texts have none, which is quickly seen; letters are only counted of the others.
+        mixed = known.filter("is_told", pl.col("_language") == language, text.str.contains(foreign))
+        counted = mixed.select(1.0 - text.str.count_matches(foreign) / text.str.count_matches(r"\p{L}"))
+        share = share.scatter(mixed["index"], counted.to_series()) if mixed.height else share
+    return share
 
 
 def _repeated_share(table: pl.DataFrame) -> pl.Series:
