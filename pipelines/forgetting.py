@@ -106,7 +106,7 @@ def forget(request: Request, by: str, why: str) -> Forgotten:
     condition = sample_selector(selector.kind, selector.value, selector.corpus)
     outputs = list(forget_from(request.connection, request.lineage, selector.request, condition))
     corpora = sorted({*request.rows, *corpora_of(read_request(lake, selector))})
-    files = purge(request.connection, lake, corpora)
+    files = purge(request.connection, lake, corpora, selector.request)
     return Forgotten(files, outputs, tagged, left)
 
 

@@ -126,6 +126,7 @@ def forget_from(
         # First of all: from here on the pack says that it had them, however this ends.
         requests = sorted({*forgotten_of(pack.path), request})
         write_text(pack.path / FORGOTTEN_FILE, json.dumps(requests))
+        (pack.path / RESULT_FILE).unlink(missing_ok=True)  # before what it says is whole
         for path in pack.path.iterdir():
             if path.name not in (FORGOTTEN_FILE, SAMPLES_FILE, "job.json"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

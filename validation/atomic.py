@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from validation.local_files import claimed, remove_if_left
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which takes ``path``'s place when the block ends well and is removed when it does not."""
+    """A name to write to, which takes ``path``'s place when the block ends well and is removed when it does not.
+
+    The file is there, empty, and is to be written as it is, not replaced. What a killed process left of it goes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.tmp")
+    for other in path.parent.iterdir():
+        if ours.fullmatch(other.name):
+            remove_if_left(other)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with claimed(temporary):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ import duckdb
 
 from validation.batches import batches_of, parquet, quoted
 from validation.errors import UserError
+from validation.forget_unfinished import recall
 from validation.forgotten import Entry, Selector, content_key, key_of
 from validation.lake import Lake, known_tables
 from validation.schemas import TableName, polars_schema
@@ -115,6 +116,7 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
                 AND (corpus, utterance_id) NOT IN (SELECT (corpus, utterance_id) FROM selected))
             AND (corpus, parent_id) NOT IN (SELECT (corpus, utterance_id) FROM selected)"""
     ).fetchall()
+    recall(connection, lake, selector.request)
     connection.execute(
         """CREATE TEMP TABLE sharing AS SELECT * FROM every
             WHERE audio_digest IN (SELECT audio_digest FROM selected)

@@ -1,6 +1,7 @@
 """Removes from the lake what holds a selected row, so that nothing is left of it before the next run.
 
-Every step may be killed and done again: rows of ``raw_utterances``, by which all else is found, go last.
+Every step may be killed and done again: what was selected is kept aside meanwhile, and rows of ``raw_utterances``, by
+which all else is found, go last.
 """
 
 # ruff: noqa: S608 - statements are made of our own names and quoted paths
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from validation.batches import ROWS_PER_GROUP, batches_of, parquet
 from validation.forget import held_by
+from validation.forget_unfinished import FOLDER, finish, keep
 from validation.lake import Lake
 from validation.stored_audio import AUDIO_FOLDER, VIEW_FOLDER
 
@@ -25,13 +27,16 @@ _OF_ALL = ("leakage", "duplicates")
 _REMADE = ("jsonl", "reports", "drawings")
 
 
-def purge(connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str]) -> int:
+def purge(connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str], request: str) -> int:
     """Remove the selected rows and what was made of them; gives the number of files changed or removed.
 
     Args:
         connection: With the tables of :func:`validation.forget.select`.
         corpora: Those with selected rows; what the next run makes anew is removed of them as a whole.
+        request: The selector's.
     """
+    lake.remove_leftovers()  # a killed writer's may hold them too
+    keep(connection, lake, request)
     changed = 0
     for path in _remade(lake, corpora):
         lake.remove(path)
@@ -44,8 +49,9 @@ def purge(connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[s
         path for folder in ("tables", "work") for path, _ in lake.walk(folder) if path.endswith(".parquet")
     ]
     for path in sorted(tables, key=lambda path: (path.startswith(_RAW), path)):
-        if not path.startswith("tables/forgotten/"):
+        if not path.startswith(("tables/forgotten/", f"{FOLDER}/")):
             changed += _without(connection, lake, path, corpora)
+    finish(lake, request)
     return changed
 
 

@@ -36,7 +36,7 @@ class NewFile(io.BufferedWriter):
 
     def __init__(self, folder: Path) -> None:
         self.failure: OSError | None = None
-        raw = _claimed(folder)
+        raw = _new_in(folder)
         self._path = Path(raw.name)
         super().__init__(raw)
 
@@ -98,7 +98,7 @@ def remove_leftovers(folder: Path) -> None:
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(_ENDING):
-                _remove_if_left(Path(entry.path))
+                remove_if_left(Path(entry.path))
 
 
 @contextmanager
@@ -129,16 +129,24 @@ def spill_folder() -> Iterator[Path]:
 def remove_old_spills(base: Path) -> None:
     """Take away the folders of scratch space of processes that were killed, once."""
     for old in base.glob(f"{_SPILL}*{_ENDING}"):
-        _remove_if_left(old)
+        remove_if_left(old)
 
 
-def _claimed(folder: Path) -> io.FileIO:
-    """A new file, ours."""
+def claimed(path: Path) -> io.FileIO:
+    """A new file of that name, empty and ours until it is closed.
+
+    Raises:
+        FileExistsError: if there is one.
+    """
     while True:
-        raw = io.FileIO(folder / f".{uuid.uuid4().hex}{_ENDING}", "xb")
+        raw = io.FileIO(path, "xb")
         if _is_ours(raw.fileno()):
             return raw
         raw.close()
+
+
+def _new_in(folder: Path) -> io.FileIO:
+    return claimed(folder / f".{uuid.uuid4().hex}{_ENDING}")
 
 
 def _claimed_folder(base: Path) -> tuple[Path, int]:
@@ -157,7 +165,8 @@ def _is_ours(descriptor: int) -> bool:
     return _lock(descriptor) != "another's" and os.fstat(descriptor).st_nlink > 0
 
 
-def _remove_if_left(path: Path) -> None:
+def remove_if_left(path: Path) -> None:
+    """Take away a file or folder that no living process has locked."""
     # In a folder of everybody's, the name may be anything, and anybody's.
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +19,6 @@ from validation.errors import UserError
 from validation.forget import NothingToForgetError
 from validation.forget_purge import stored_corpora, unused_audio
 from validation.forgotten import Selector
-from validation.lake import Lake
 from validation.ledger import balance
 
 
@@ -164,53 +161,6 @@ def test_all_of_a_conversation_goes_with_one_of_its_voices(tmp_path, make, works
     prepare(entry, lake, make)
     assert lake.read_table("raw_utterances", "made")["conversation_id"].unique().to_list() == ["rest"]
     assert lake.read_table("training_rows", "made")["row_id"].to_list() == ["rest"]
-
-
-def test_killed_anywhere_and_done_again_it_ends_the_same(tmp_path, make, workspace, monkeypatch):
-    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
-    prepare(entry, lake, make)
-    before = tmp_path / "before"
-    shutil.copytree(lake.root, before)
-    apply(workspace, ANN)
-    prepare(entry, lake, make)
-    whole = content_of(lake)
-    writes = Lake.atomic_write
-    removes = Lake.remove
-    for limit in (0, 1, 3, 7, 12, 20):
-        shutil.rmtree(lake.root)
-        shutil.copytree(before, lake.root)
-        left = [limit]
-
-        def dies(one: Any, left: list[int] = left) -> Any:
-            def step(*arguments: Any, **more: Any) -> Any:
-                left[0] -= 1
-                if left[0] < 0:
-                    raise KeyboardInterrupt
-                return one(*arguments, **more)
-
-            return step
-
-        monkeypatch.setattr(Lake, "atomic_write", dies(writes))
-        monkeypatch.setattr(Lake, "remove", dies(removes))
-        with contextlib.suppress(KeyboardInterrupt):
-            apply(workspace, ANN)
-        monkeypatch.setattr(Lake, "atomic_write", writes)
-        monkeypatch.setattr(Lake, "remove", removes)
-        apply(workspace, ANN)
-        prepare(entry, lake, make)
-        assert content_of(lake) == whole, limit
-
-
-def content_of(lake: Lake) -> dict[str, Any]:
-    """Every file, but for when the request was made and what records of runs say of the time."""
-    found: dict[str, Any] = {}
-    for path in sorted(Path(lake.root).rglob("*")):
-        name = path.relative_to(lake.root).as_posix()
-        if path.is_file() and name.startswith("tables/forgotten/"):
-            found[name] = pl.read_parquet(path).drop("at").to_dicts()
-        elif path.is_file() and not name.startswith(("tables/ledger_history", "work/ledger_history")):
-            found[name] = path.read_bytes()
-    return found
 
 
 def test_what_nobody_has_is_an_error_and_a_request_made_twice_is_not(tmp_path, make, workspace):

@@ -1,6 +1,6 @@
-"""Kills the data steps, or fills their disk, at every point: ``tests/bench/kills.py --kind "kill group" --every 1``.
+"""Kills the data steps, or fills their disk, at many points: ``tests/bench/kills.py "kill group=60" "small disk=all"``.
 
-Each point costs some seconds. What is swept, tests/robustness/sweep.py says.
+A point costs about half a second of a processor. What is swept, tests/robustness/points.py says.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from robustness.sweep import Kind, sweep
+from robustness.sweep import sweep
 
 
 def main() -> int:
     """Sweep as told; the exit code says whether all points ended as an undisturbed run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", required=True, choices=get_args(Kind))
-    parser.add_argument("--every", type=int, help="every so-many points")
-    parser.add_argument("--points", type=int, default=10, help="or so many of them, evenly")
-    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("kinds", nargs="+", help="KIND=POINTS, or KIND=all")
+    parser.add_argument("--course", default="data steps", choices=["data steps", "forgetting"])
+    parser.add_argument("--within", default="", help="only in steps with this in their name")
     parser.add_argument("--corpora", nargs="*", default=(), help="of tests/robustness/made.py; none: all")
     asked = parser.parse_args()
+    words = [word.rpartition("=") for word in asked.kinds]
+    kinds = {kind: None if count == "all" else int(count) for kind, _, count in words}
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        found = sweep(
-            Path(folder).resolve(), asked.kind, asked.every, asked.points, asked.first, asked.corpora
-        )
-    sys.stdout.write(json.dumps(found) + "\n")
-    return 1 if found["wrong"] else 0
+        found = sweep(Path(folder).resolve(), kinds, asked.corpora, asked.course, asked.within)
+    seconds = round(time.monotonic() - began, 1)
+    sys.stdout.write(json.dumps({"seconds": seconds, **found}) + "\n")
+    return 1 if any(one["wrong"] for one in found.values()) else 0
 
 
 if __name__ == "__main__":

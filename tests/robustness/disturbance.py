@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from assets.audio import pool
+
 Does = Literal["kill group", "kill process", "fill"]
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _TOUCHED = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
@@ -24,9 +26,11 @@ class Disturber:
         does: What happens at the count; ``fill``: from there on, all that needs space fails.
         once: A file that says that it happened: of several processes with this count, one is ended.
         at: The count; ``None``: nothing happens.
+        always: Each process with this count is ended.
     """
 
-    def __init__(self, below: Path, does: Does, once: Path, at: int | None) -> None:
+    def __init__(self, below: Path, does: Does, once: Path, at: int | None, always: bool = False) -> None:
+        self._always = always
         self._below = str(below)
         self._does = does
         self._once = once
@@ -85,7 +89,7 @@ class Disturber:
             if needs_space:
                 self._is_first()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        elif self.count == self.at and self._is_first():
+        elif self.count == self.at and (self._is_first() or self._always):
             before()
             os.kill(0 if self._does == "kill group" else os.getpid(), signal.SIGKILL)
 
@@ -102,3 +106,40 @@ class Disturber:
             self.happens(bool(flags & _WRITES))
         elif event in _TOUCHED and any(self.watches(argument) for argument in arguments):
             self.happens(event not in ("os.remove", "os.rmdir"))
+
+
+def count_in_workers(disturber: Disturber, folder: Path) -> None:
+    """From now on, workers of :mod:`assets.audio.pool`, which must be forks, are disturbed; not this process.
+
+    Args:
+        folder: For what each has counted.
+    """
+    globals()["_within"] = pool._within = _Within(disturber, folder)  # type: ignore[assignment]
+
+
+def counted(folder: Path) -> int:
+    """The most that a worker has done since this was asked last."""
+    paths = list(folder.glob("counted.*"))
+    most = max((int(path.read_text("ascii")) for path in paths), default=0)
+    for path in paths:
+        path.unlink()
+    return most
+
+
+class _Within:
+    """In a worker: the pool's own function, with the disturbance in place since the first task."""
+
+    def __init__(self, disturber: Disturber, folder: Path) -> None:
+        self._disturber = disturber
+        self._folder = folder
+        self._really = pool._within
+
+    def __reduce__(self) -> str:
+        return "_within"  # workers are forks: they have the one that is here
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._disturber.take_over():
+            self._disturber.start()
+        done = self._really(*arguments)
+        (self._folder / f"counted.{os.getpid()}").write_text(str(self._disturber.count), encoding="ascii")
+        return done

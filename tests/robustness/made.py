@@ -142,10 +142,23 @@ def _voices(root: Path) -> dict[str, Any]:
     return entry("voices", "untranscribed", options={"purpose": "tokenizer"}, **pieces)
 
 
+def _people(root: Path) -> dict[str, Any]:
+    """Two speakers, one recording of whom is the same."""
+    lines = ["file,text,who"]
+    for seed, name in enumerate(("zebediah", "zebediah", "ben", "ben", "ben")):
+        put(root / f"{name}{seed}.wav", wav(seed=80 + seed))
+        lines.append(f"{name}{seed}.wav,words number {seed} by {name},{name}")
+    put(root / "ben4.wav", wav(seed=81))
+    put(root / "rows.csv", "\n".join(lines) + "\n")
+    options = {"file": "rows.csv", "audio": "file", "text": "text", "speaker": "who"}
+    return entry("people", "table", options=options)
+
+
 _MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "lj": _listed,
     "shards": _shards,
     "long": _cut,
     "talks": _talks,
     "voices": _voices,
+    "people": _people,
 }

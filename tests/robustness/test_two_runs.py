@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from robustness.lakes import digest
 from robustness.made import mixed_corpora
-from robustness.sweep import digest
 
 from assets.corpora.config import load_corpora
 from pipelines.sql import query
