@@ -56,7 +56,10 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     corpus = entry.name
     unheard = 0
     with database(lake) as connection, spool() as measured:
-        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
+        # Not from the decisions: there may be new ones, which that step has not heard of.
+        accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [corpus])})"
+        despite = f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
+        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]), despite)
         results = f"(SELECT * FROM {parquet(lake, [results_path(corpus)])} WHERE reason IS NULL)"
         stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
         heard = listen(connection, entry, stored, lake, workers)
