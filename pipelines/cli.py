@@ -64,11 +64,15 @@ def run(
     corpora: Annotated[Path, typer.Option("--corpora", help="The corpora file (YAML).")],
     profile: Annotated[str, typer.Option("--profile", help="tiny or 7b.")] = "tiny",
     home: HomeOption = None,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="Prepare the corpora and stop: the job prepare_data.")
+    ] = False,
 ) -> None:
     """Do everything: prepare the corpora, train the four stages, evaluate, benchmark, register."""
     from assets.running_servers import find_servers
-    from pipelines.run import configure, run_everything
-    from pipelines.summary import print_summary
+    from pipelines.jobs import EVERYTHING, PREPARE_DATA
+    from pipelines.run import configure, run_job
+    from pipelines.summary import print_data_summary, print_summary
     from pipelines.up import reload_code_location
 
     place = (home or default_home()).resolve()
@@ -78,13 +82,13 @@ def run(
     _console.print(
         f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}"
     )
-    report = run_everything(place, settings, _console)
+    report = run_job(place, settings, _console, PREPARE_DATA if data_only else EVERYTHING)
     if not report.succeeded:
         _errors.print(f"[bold red]run {report.run_id} failed[/bold red]\n{escape(report.failure or '')}")
         _errors.print("What was finished is kept: the same command goes on from there.")
         _errors.print("How the corpora stand: voxline report")
         raise typer.Exit(1)
-    print_summary(_console, place, settings, report)
+    (print_data_summary if data_only else print_summary)(_console, place, settings, report)
 
 
 @app.command()

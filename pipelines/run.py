@@ -20,7 +20,7 @@ from assets.stages import GPU_POOL
 from assets.workspace import Workspace
 from pipelines.console import RunProgress, was_made
 from pipelines.definitions import build_definitions
-from pipelines.jobs import EVERYTHING, all_corpora
+from pipelines.jobs import all_corpora
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
 from training_jobs.jobs import tracking_uri_without_secrets
 from training_jobs.profile import base_model_directory
@@ -66,11 +66,6 @@ def open_instance(home: Path) -> dg.DagsterInstance:
     if GPU_POOL not in storage.get_concurrency_keys():
         storage.set_concurrency_slots(GPU_POOL, 1)
     return instance
-
-
-def run_everything(home: Path, settings: Settings, console: Console) -> RunReport:
-    """Execute ``everything``; see :func:`run_job`."""
-    return run_job(home, settings, console, EVERYTHING)
 
 
 def run_job(home: Path, settings: Settings, console: Console, name: str) -> RunReport:

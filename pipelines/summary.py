@@ -45,8 +45,22 @@ def print_summary(console: Console, home: Path, settings: Settings, report: RunR
         console.print(line, soft_wrap=True)
 
 
-def corpora_table(lake: Lake, corpora: list[str], tokenizer_digest: str) -> Table:
-    """Rows read and by outcome, hours and tokens (the present tokenizer's) per corpus."""
+def print_data_summary(console: Console, home: Path, settings: Settings, report: RunReport) -> None:
+    """Print what became of the corpora, after a run that made nothing of them yet."""
+    workspace = Workspace(home=str(home), corpora_file=settings.corpora, profile_name=settings.profile)
+    console.print()
+    console.print(corpora_table(workspace.lake, workspace.corpus_names))
+    console.print(reasons_table(workspace.lake, workspace.corpus_names))
+    for line in closing_lines(home, report):
+        console.print(line, soft_wrap=True)
+
+
+def corpora_table(lake: Lake, corpora: list[str], tokenizer_digest: str | None = None) -> Table:
+    """Rows read and by outcome, hours and tokens per corpus.
+
+    Args:
+        tokenizer_digest: Of the tokenizer whose tokens count; ``None``: there is none yet.
+    """
     table = _table("Corpora", ["corpus"], ["read", *OUTCOMES, "hours", "tokens", "train", "held out"])
     for corpus in corpora:
         ended = balance(lake, corpus)
@@ -56,30 +70,34 @@ def corpora_table(lake: Lake, corpora: list[str], tokenizer_digest: str) -> Tabl
             str(ended.read) if ended.holds else f"[red]{ended.read} (does not balance)[/red]",
             *(str(getattr(ended, outcome)) for outcome in OUTCOMES),
             f"{seconds / 3600:.3f}",
-            f"{tokens:,}",
+            "-" if tokens is None else f"{tokens:,}",
             str(splits.get("train", 0)),
             str(splits.get("test", 0)),
         )
     return table
 
 
-def _figures(lake: Lake, corpus: str, tokenizer_digest: str) -> tuple[float, int, dict[str, int]]:
+def _figures(
+    lake: Lake, corpus: str, tokenizer_digest: str | None
+) -> tuple[float, int | None, dict[str, int]]:
     """Seconds that were accepted, their tokens without those of variants, and training rows by split."""
     accepted = files_of(lake, "accepted_utterances", [corpus])
     with database(lake) as connection:
         seconds = connection.execute(f"SELECT coalesce(sum(duration_s), 0) FROM {accepted}").fetchone()  # noqa: S608
-        tokens = connection.execute(
-            f"SELECT coalesce(sum(len(token_ids)), 0) FROM {files_of(lake, 'audio_tokens', [corpus])} "  # noqa: S608
-            f"SEMI JOIN {accepted} AS accepted USING (audio_digest) "
-            "WHERE tokenizer_digest = ? AND augmentation_digest = ''",
-            [tokenizer_digest],
-        ).fetchone()
+        tokens = None
+        if tokenizer_digest is not None:
+            tokens = connection.execute(
+                f"SELECT coalesce(sum(len(token_ids)), 0) FROM {files_of(lake, 'audio_tokens', [corpus])} "  # noqa: S608
+                f"SEMI JOIN {accepted} AS accepted USING (audio_digest) "
+                "WHERE tokenizer_digest = ? AND augmentation_digest = ''",
+                [tokenizer_digest],
+            ).fetchone()
         splits: list[tuple[str, int]] = []
         if lake.has_table("training_rows", corpus):
             rows = files_of(lake, "training_rows", [corpus])
             splits = connection.execute(f"SELECT split, count(*) FROM {rows} GROUP BY split").fetchall()  # noqa: S608
-    assert seconds is not None and tokens is not None
-    return float(seconds[0]), int(tokens[0]), dict(splits)
+    assert seconds is not None
+    return float(seconds[0]), None if tokens is None else int(tokens[0]), dict(splits)
 
 
 def reasons_table(lake: Lake, corpora: list[str]) -> Table:

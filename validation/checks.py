@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -29,6 +29,7 @@ class Check:
 
     Attributes:
         from_s: What is shorter than this says too little to be told.
+        margin: What keeps the limit by no more than this is meant, in the limit's unit; 0: what does not keep it.
     """
 
     column: str
@@ -39,6 +40,12 @@ class Check:
     unit: str = ""
     is_absolute: bool = False
     from_s: float = 0.0
+    margin: float = 0.0
+
+    @property
+    def inwards(self) -> float:
+        """From the limit to where the check begins to hold."""
+        return self.margin if self.side == "min" else -self.margin
 
 
 # Order is the order of importance: the first violation becomes the ledger's reason. What a defect brings about (a
@@ -120,11 +127,21 @@ NOTES: tuple[Check, ...] = (
 )
 
 
+def checks_of(thresholds: Thresholds) -> tuple[Check, ...]:
+    """:data:`CHECKS`, and after them those of rows that are near a limit which the thresholds have reviewed."""
+    within = thresholds.review_within
+    return CHECKS + tuple(
+        replace(check, reason="near_limit", margin=within[check.threshold])
+        for check in CHECKS
+        if check.threshold in within
+    )
+
+
 class RowChecks:
     """Asks checks of one row after the other.
 
     Args:
-        checks: :data:`CHECKS`, or :data:`NOTES` for what does not keep a row from being accepted.
+        checks: Of :func:`checks_of`, or :data:`NOTES` for what does not keep a row from being accepted.
     """
 
     def __init__(self, thresholds: Thresholds, checks: tuple[Check, ...] = CHECKS) -> None:
@@ -147,12 +164,17 @@ class RowChecks:
             if value is None or (duration_s is not None and duration_s < check.from_s):
                 continue
             size = abs(value) if check.is_absolute else value
-            if math.isnan(size) or (size < limit if check.side == "min" else size > limit):
+            edge = limit + check.inwards
+            is_past = math.isnan(size) or _is_beyond(size, limit, check.side)
+            # What is past its limit ends for that: nobody is asked whether it is near.
+            if is_past if not check.margin else not is_past and _is_beyond(size, edge, check.side):
                 relation = "below" if check.side == "min" else "above"
+                if check.margin:
+                    relation = f"within {check.margin:g}{check.unit} of"
                 detail = (
                     f"{check.words} {value:.6g}{check.unit} is {relation} the limit of {limit:g}{check.unit}"
                 )
-                found.append(Violation(check.reason, float(value), limit, detail))
+                found.append(Violation(check.reason, float(value), edge, detail))
         return found
 
     def _of(self, language: str) -> list[tuple[Check, float]]:
@@ -161,6 +183,10 @@ class RowChecks:
             limits = [(check, self._thresholds.limit(check.threshold, language)) for check in self._checks]
             self._limits[language] = limits
         return limits
+
+
+def _is_beyond(size: float, limit: float, side: Literal["min", "max"]) -> bool:
+    return size < limit if side == "min" else size > limit
 
 
 def is_outside(thresholds: Thresholds, columns: list[str], checks: tuple[Check, ...] = CHECKS) -> pl.Expr:
@@ -182,6 +208,7 @@ def _is_outside(thresholds: Thresholds, check: Check) -> pl.Expr:
         )
     else:
         limit = pl.lit(float(threshold))
-    beyond = size < limit if check.side == "min" else size > limit
+    edge = limit + check.inwards
+    beyond = size < edge if check.side == "min" else size > edge
     outside = (beyond | size.is_nan()).fill_null(False)
     return outside & (pl.col("duration_s") >= check.from_s).fill_null(True) if check.from_s else outside

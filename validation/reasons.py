@@ -70,6 +70,7 @@ Reason = Literal[
     "upsampled",
     "no_speech",
     "low_mos",
+    "near_limit",
     # the transcript
     "text_too_short",
     "text_too_long",
@@ -147,6 +148,7 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     "very_noisy": "quarantined",
     "no_speech": "quarantined",
     "low_mos": "quarantined",
+    "near_limit": "quarantined",
     "text_too_short": "quarantined",
     "text_too_long": "quarantined",
     "text_rate_outlier": "quarantined",
@@ -161,3 +163,6 @@ OUTCOME_OF: dict[Reason, Outcome] = {
 PASSING: frozenset[Reason] = frozenset(
     {"worker_died", "timed_out", "unreadable", "missing_audio", "source_changed"}
 )
+
+# Faults of a recording that is there all the same, wholly or in part: a person may accept it as it is.
+ACCEPTED_AS_IT_IS: frozenset[Reason] = frozenset({"truncated", "wrong_extension"})

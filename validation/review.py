@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import duckdb
 import polars as pl
 
 from validation.batches import database, frame_of, parquet, quoted
@@ -61,6 +62,14 @@ class Decisions:
         """Of the rows that something was decided about."""
         return list(self._of)
 
+    def accepted(self) -> Iterator[Decision]:
+        """The acceptances that count, each about another content."""
+        for decisions in self._of.values():
+            newest: dict[tuple[Any, ...], Decision] = {}
+            for one in decisions:
+                newest.setdefault(one.basis, one)
+            yield from (one for one in newest.values() if one.decision == "accept")
+
     def about(self, row: Mapping[str, Any], reason: str | None) -> Decision | None:
         """The decision about a row of ``raw_utterances`` that would now end with ``reason``; ``None``: accepted.
 
@@ -72,6 +81,23 @@ class Decisions:
             if one.basis == basis:
                 return one if one.decision == "reject" or reason in (None, one.reason) else None
         return None
+
+
+def accepted_despite(connection: duckdb.DuckDBPyConnection, decisions: Decisions) -> str:
+    """Expression for the reason that a row of the relation ``raw`` was accepted in spite of; null where it was not.
+
+    Args:
+        connection: From :func:`validation.batches.database`; it keeps a table of the decisions.
+    """
+    rows = [(one.utterance_id, one.reason, *one.basis) for one in decisions.accepted()]
+    kinds = polars_schema("review_decisions")
+    columns = ("utterance_id", "reason", *_BASIS)
+    found = pl.DataFrame(rows, schema={name: kinds[name] for name in columns}, orient="row")
+    connection.register("found", found.to_arrow())
+    connection.execute("CREATE OR REPLACE TEMP TABLE accepted AS SELECT * FROM found").fetchall()
+    connection.unregister("found")
+    same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM raw.{name}" for name in ("utterance_id", *_BASIS))
+    return f"(SELECT a.reason FROM accepted a WHERE {same})"  # noqa: S608 - names of columns
 
 
 def basis_of(row: Mapping[str, Any]) -> tuple[Any, ...]:

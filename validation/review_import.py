@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from validation.batches import database
 from validation.lake import Lake
+from validation.ledger import ledger_sql
+from validation.reasons import ACCEPTED_AS_IT_IS
 from validation.review import Decision, decision_files, decision_of, read_decisions
 from validation.review_files import Answer, ReviewError
 from validation.review_queue import QueueItem, review_queue
@@ -103,6 +106,7 @@ class _Checked:
         text_fault: TextFault,
         overrule: bool,
     ) -> None:
+        self._lake = lake
         self._corpora = corpora
         self._text_fault = text_fault
         self._overrule = overrule
@@ -126,7 +130,7 @@ class _Checked:
         item = self._items.get((answer.corpus, answer.utterance_id))
         earlier = self._known.get(_key(answer))
         if earlier is None and item is None:
-            return "no such row waits for review"
+            return self._not_waiting(answer)
         if earlier is None and item is not None and item.content != answer.content:
             return (
                 "its recording, segment, text or reason is another one since it was exported: export it again"
@@ -141,6 +145,18 @@ class _Checked:
             )
         return self._unfit(answer, item)
 
+    def _not_waiting(self, answer: Answer) -> str:
+        ledger = ledger_sql(self._lake, answer.corpus)
+        found = None
+        if ledger is not None:
+            with database(self._lake) as connection:
+                statement = f"SELECT outcome, reason, detail FROM {ledger} WHERE utterance_id = ?"  # noqa: S608
+                found = connection.execute(statement, [answer.utterance_id]).fetchone()
+        if found is None:
+            return "no such row waits for review"
+        outcome, reason, detail = found
+        return f"it does not wait for review, but is {outcome} as {reason}: {detail}"
+
     def _unfit(self, answer: Answer, item: QueueItem | None) -> str | None:
         """Why such a row cannot be decided upon like this."""
         row = self.decided_upon(answer)
@@ -152,7 +168,7 @@ class _Checked:
                 "or leave it"
             )
         is_unstored = item is not None and item.audio is None and item.row["audio_uri"] is not None
-        if answer.decision == "accept" and is_unstored:
+        if answer.decision == "accept" and is_unstored and row["reason"] not in ACCEPTED_AS_IT_IS:
             return (
                 f"it cannot be accepted, since its audio could not be stored ({row['reason']}): mend the recording "
                 "or its entry, or reject it"

@@ -128,6 +128,12 @@ class Audio22k(_Contract):
     source_channels: pl.Int32 = pa.Field(gt=0)
     channels_used: Annotated[pl.List, pl.Int32] = pa.Field(description="of the source, from 1")
     source_format: str
+    despite: str = pa.Field(nullable=True, description="the fault that a person accepted it in spite of")
+    decision: str = pa.Field(nullable=True, description="who decided that, and when")
+    fault: str = pa.Field(nullable=True, description="what is wrong with the recording all the same")
+    promised_s: float = pa.Field(
+        nullable=True, description="what it promises, where that is more than duration_s"
+    )
     peak_dbfs: float = pa.Field(description="of the source, before PCM16")
     level_dbfs: float = pa.Field(description="RMS of the source")
 

@@ -20,6 +20,7 @@ PerLanguage = dict[_Language, Annotated[float, Field(gt=0)]]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Level = Annotated[float, Field(ge=-120, le=0)]
 _Word = Annotated[str, Field(pattern=r"\S")]
+_Limit = Annotated[str, Field(pattern=r"^(min|max)_")]
 
 _ORDERED = (
     ("min_duration_s", "max_duration_s"),
@@ -77,9 +78,13 @@ class Thresholds(Strict):
     max_text_occurrences: int = Field(ge=1)
     unwanted_words: tuple[_Word, ...]
     max_unwanted_words: int = Field(ge=0)
+    review_within: dict[_Limit, Annotated[float, Field(gt=0)]]
 
     @model_validator(mode="after")
     def _consistent(self) -> Thresholds:
+        for name in self.review_within:
+            if name not in Thresholds.model_fields:
+                raise ValueError(f"review_within names {name}, which is no threshold")
         for low_name, high_name in _ORDERED:
             low, high = getattr(self, low_name), getattr(self, high_name)
             if low >= high:

@@ -27,7 +27,7 @@ _SLOWEST_BYTES_PER_S = 100_000
 _RUN_MEMBERS = 64
 _RUN_BYTES = 64 << 20
 
-RECORDING = ("audio_uri", "audio_offset", "audio_bytes", "source_digest", "raw_format")
+RECORDING = ("audio_uri", "audio_offset", "audio_bytes", "source_digest", "raw_format", "despite")
 WANTED = (*RECORDING, "start_s", "end_s", "channel")  # the columns that tasks are made of
 
 
@@ -51,9 +51,10 @@ def tasks_of(
 def _recordings(rows: Iterable[pl.DataFrame]) -> Iterator[Recording]:
     lines = (line for frame in rows for line in frame.select(WANTED).iter_rows())
     count = len(RECORDING)
-    for (uri, offset, size, digest, raw_format), segments in groupby(lines, key=itemgetter(slice(0, count))):
+    for of, segments in groupby(lines, key=itemgetter(slice(0, count))):
+        uri, offset, size, digest, raw_format, despite = of
         wanted = tuple(Segment(*segment[count:]) for segment in segments)
-        yield Recording(uri, offset, size, digest, raw_format, wanted)
+        yield Recording(uri, offset, size, digest, raw_format, wanted, despite)
 
 
 def _continues(run: list[Recording], recording: Recording) -> bool:

@@ -11,7 +11,7 @@ from assets.audio.decoder import DecodeError, Decoder
 from assets.audio.ffmpeg import is_known, opened_by_ffmpeg
 from assets.audio.headers import Shortfall, has_rare_wav_codec
 from assets.audio.libsndfile import UnsupportedError, opened_by_libsndfile
-from assets.audio.problem import fault, truncated
+from assets.audio.problem import AudioFaultError, fault, truncated
 from assets.audio.raw_format import RawFormat
 from assets.audio.segments import AudioSource, decode_fault
 from assets.audio.settings import ChannelPolicy
@@ -39,9 +39,21 @@ def open_source(
             ``sample_rate``, ``wrong_extension`` or ``truncated``.
     """
     container = _container_of(file, name, raw)
-    missing = shortfall(file.data, container) if raw is None else _raw_shortfall(file, raw)
-    if (cut_short := truncated(missing)) is not None:
+    if (cut_short := truncated(missing_of(file, container, raw))) is not None:
         raise cut_short
+    with opened_decoder(file, container, raw) as decoder:
+        if (misnamed := name_fault(name, container, raw)) is not None:
+            raise misnamed
+        yield AudioSource(decoder, file, container, policy)
+
+
+@contextmanager
+def opened_decoder(file: SourceFile, container: Container, raw: RawFormat | None) -> Iterator[Decoder]:
+    """The first decoder that knows the recording.
+
+    Raises:
+        AudioFaultError: with the reason ``decode_error``, ``truncated`` (FLAC), ``no_frames`` or ``sample_rate``.
+    """
     with ExitStack() as stack:
         try:
             decoder = _opened(file, container, raw, stack)
@@ -53,10 +65,20 @@ def open_source(
             limit = LOWEST_RATE_HZ if decoder.rate_hz < LOWEST_RATE_HZ else HIGHEST_RATE_HZ
             detail = f"states {decoder.rate_hz} Hz; possible are {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
             raise fault("sample_rate", detail, float(decoder.rate_hz), float(limit))
-        suffix = PurePosixPath(name).suffix.lower()
-        if raw is None and suffix in SUFFIXES and SUFFIXES[suffix] != container:
-            raise fault("wrong_extension", f"is named {suffix} but holds {container}")
-        yield AudioSource(decoder, file, container, policy)
+        yield decoder
+
+
+def missing_of(file: SourceFile, container: Container, raw: RawFormat | None) -> Shortfall | None:
+    """What the recording has of what it promises, where that is less."""
+    return shortfall(file.data, container) if raw is None else _raw_shortfall(file, raw)
+
+
+def name_fault(name: str, container: Container, raw: RawFormat | None) -> AudioFaultError | None:
+    """The fault of a name whose extension contradicts what the recording is."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if raw is None and suffix in SUFFIXES and SUFFIXES[suffix] != container:
+        return fault("wrong_extension", f"is named {suffix} but holds {container}")
+    return None
 
 
 def _container_of(file: SourceFile, name: str, raw: RawFormat | None) -> Container:

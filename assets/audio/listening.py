@@ -17,7 +17,8 @@ import polars as pl
 import soxr
 from tqdm import tqdm
 
-from assets.audio.decode import open_source
+from assets.audio.audio_pass import RECORDING
+from assets.audio.despite import Forgiven, cut_recording
 from assets.audio.parts import Parts
 from assets.audio.pool import WorkerDied, map_surviving
 from assets.audio.problem import AudioFaultError, AudioProblem
@@ -42,12 +43,13 @@ _BATCH = 64  # recordings done again after a kill, at most
 _LIMIT_S = 3_600.0  # for one recording: the slowest of the models needs less than a second for one of sound
 HEARD_KEY = (*KEY, "language")
 _SEGMENT = ("start_s", "end_s", "channel")
-_RECORDING = ("audio_uri", "audio_offset", "audio_bytes", "source_digest", "raw_format", "suffix", "language")
+_RECORDING = (*RECORDING, "suffix", "language")
 _SCHEMA: dict[str, Any] = {
     "models": pl.String,
     "source_digest": pl.String,
     "suffix": pl.String,
     "raw_format": pl.String,
+    "despite": pl.String,
     "start_s": pl.Float64,
     "end_s": pl.Float64,
     "channel": pl.Int32,
@@ -115,11 +117,13 @@ def do_listen(task: ListenTask) -> list[Listened]:
         with (
             opened_container(recording.file) as stream,
             opened_source(container_of(recording, stream), recording.place, recording.digest) as file,
-            open_source(file, recording.uri, raw, task.channels) as source,
         ):
-            for index, found in source.cut(recording.segments):
+            for index, found in cut_recording(
+                file, recording.uri, raw, task.channels, recording.segments, recording.despite
+            ):
                 if not isinstance(found, AudioProblem):
-                    results[index] = listener(task.models).listen(_at_16k(found), task.language)
+                    decoded = found.decoded if isinstance(found, Forgiven) else found
+                    results[index] = listener(task.models).listen(_at_16k(decoded), task.language)
     except AudioFaultError:
         # It decoded in audio_22k, so it was changed or taken away since: the next run of that step will say so.
         return [Listened()] * len(recording.segments)
@@ -140,9 +144,9 @@ def _tasks(
     """A task for each recording; its segments follow one another."""
     lines = (line for batch in batches for line in batch.select(*_RECORDING, *_SEGMENT).iter_rows())
     for of, together in groupby(lines, key=itemgetter(slice(0, len(_RECORDING)))):
-        uri, offset, size, digest, raw_format, suffix, language = of
+        uri, offset, size, digest, raw_format, despite, suffix, language = of
         segments = tuple(Segment(*line[len(_RECORDING) :]) for line in together)
-        recording = Recording(uri, offset, size, digest, raw_format, segments)
+        recording = Recording(uri, offset, size, digest, raw_format, segments, despite)
         yield ListenTask(recording, suffix, language, models, channels)
 
 
@@ -191,6 +195,7 @@ class _Memory:
                     "source_digest": recording.digest,
                     "suffix": task.suffix,
                     "raw_format": recording.raw_format,
+                    "despite": recording.despite,
                     "start_s": segment.start_s,
                     "end_s": segment.end_s,
                     "channel": segment.channel,

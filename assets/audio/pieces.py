@@ -40,7 +40,7 @@ from validation.scratch import scratch_room
 
 _RECIPE = 1
 _BATCH = 16  # recordings that are cut again after a kill, at most
-_KEY = ("source_digest", "suffix", "raw_format")
+_KEY = ("source_digest", "suffix", "raw_format", "despite")
 _PIECE = pl.Struct(
     {"channel": pl.Int32, "start_s": pl.Float64, "end_s": pl.Float64, "cut_in_speech": pl.Boolean}
 )
@@ -49,6 +49,7 @@ _SCHEMA: dict[str, Any] = {
     "source_digest": pl.String,
     "suffix": pl.String,
     "raw_format": pl.String,
+    "despite": pl.String,
     "duration_s": pl.Float64,
     "channels": pl.Int32,
     "lanes": pl.Int32,
@@ -106,7 +107,7 @@ class CutRows:
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Rows of ``raw_utterances``, a batch at a time."""
-        kept = "EXCLUDE (number, suffix, start_s, end_s, channel, cut_in_speech)"
+        kept = "EXCLUDE (number, suffix, despite, start_s, end_s, channel, cut_in_speech)"
         pieces = (
             f"SELECT w.* {kept}, w.number, unnest(c.pieces) AS piece, "
             f"generate_subscripts(c.pieces, 1) AS place {self._joined}"
@@ -250,6 +251,7 @@ def _row(digest: str, recording: Recording, cut: Cut) -> dict[str, Any]:
         "source_digest": recording.digest,
         "suffix": suffix_of(recording.uri),
         "raw_format": recording.raw_format,
+        "despite": recording.despite,
         "duration_s": cut.duration_s,
         "channels": cut.channels,
         "lanes": cut.lanes,

@@ -76,7 +76,10 @@ def _heard(
     connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, lake: Lake, workers: int
 ) -> Iterator[pl.DataFrame] | None:
     """What the models heard of each row that has measures, in the order of the corpus; ``None`` where none is on."""
-    rows = keyed_sql(files_of(lake, "raw_utterances", [entry.name]))
+    # Not from the decisions: there may be new ones, which that step has not heard of.
+    accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [entry.name])})"
+    despite = f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
+    rows = keyed_sql(files_of(lake, "raw_utterances", [entry.name]), despite)
     results = f"(SELECT * FROM {parquet(lake, [results_path(entry.name)])} WHERE reason IS NULL)"
     stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
     heard = listen(connection, entry, stored, lake, workers)

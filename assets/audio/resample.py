@@ -36,7 +36,7 @@ from validation.ledger import (
     write_ledger_frames,
 )
 from validation.reasons import OUTCOME_OF, PASSING, Reason
-from validation.review import Decisions, load_decisions
+from validation.review import Decisions, accepted_despite, load_decisions
 from validation.schemas import polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
 from validation.stored_audio import STORED_RATE_HZ
@@ -50,7 +50,8 @@ def make_audio_22k(entry: CorpusEntry, lake: Lake, workers: int) -> StepOutcome:
     Each recording is read and decoded once, by one of ``workers`` processes, however many segments it has. Segments
     done in an earlier pass, finished or killed, are not done again unless their stored audio is gone, or what was wrong
     with them may have passed. A recording with a fault becomes a ledger row and stops nothing. Of one that is
-    quarantined here, a person may have decided that it is to be rejected; there is no audio that could be accepted.
+    quarantined here, a person may have decided that it is to be rejected, or, where some of it is there, accepted as it
+    is: then that is stored, with the fault and the decision beside it.
 
     Raises:
         validation.lake.MissingTableError: if the corpus has not been read (``raw_utterances``).
@@ -98,7 +99,8 @@ def _is_stored(corpus: str, lake: Lake) -> bool:
 def _compute(entry: CorpusEntry, lake: Lake, workers: int, decisions: Decisions) -> dict[str, Any]:
     corpus = entry.name
     with database(lake) as connection, spool() as faults:
-        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]))
+        raw = files_of(lake, "raw_utterances", [corpus])
+        rows = keyed_sql(raw, accepted_despite(connection, decisions))
         results = AudioResults(lake, corpus, entry.audio, connection)
         missing = results.memory.find_missing(rows)
         files = missing.recordings
@@ -136,12 +138,22 @@ class _Summary:
             wrong = frame.filter(pl.col("reason").is_not_null())
             if wrong.height:
                 faults.add(ledger_frame(self._ledger_row(corpus, row) for row in wrong.iter_rows(named=True)))
-            stored = frame.filter(pl.col("reason").is_null()).with_columns(
+            stored = self._told(frame.filter(pl.col("reason").is_null())).with_columns(
                 audio_path="path", audio_digest="digest", duration_s=pl.col("frames") / STORED_RATE_HZ
             )
             self.faults += wrong.height
             self.seconds += float(stored["duration_s"].sum())
             yield stored.select(pl.col(name).cast(kind) for name, kind in polars_schema("audio_22k").items())
+
+    def _told(self, stored: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the decision by which some of them were stored."""
+        told: dict[str, str] = {}
+        for row in stored.filter(pl.col("despite").is_not_null()).iter_rows(named=True):
+            decision = self._decisions.about(row, row["despite"])
+            assert decision is not None, "it was this decision that made the row's key"
+            told[row["utterance_id"]] = decision.told
+        decided = pl.col("utterance_id").replace_strict(told, default=None, return_dtype=pl.String)
+        return stored.with_columns(decision=decided if told else pl.lit(None, pl.String))
 
     def _ledger_row(self, corpus: str, row: dict[str, Any]) -> LedgerRow:
         detail = f"{row['source']}: {row['audio_uri']} {row['detail']}"

@@ -35,18 +35,18 @@ from validation.reasons import PASSING
 from validation.stored_audio import AUDIO_FOLDER, VIEW_FOLDER, WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
-AUDIO_RECIPE = 5
+AUDIO_RECIPE = 6
 
 # Of the pass's file, which has a row for each row of the corpus: raise it when that changes. Nothing is decoded for it.
 RESULTS_RECIPE = 1
 
 # What determines a result, besides the corpus' settings: content, extension (it may contradict the content), what
-# samples without a header were declared to be, segment, in seconds, and channel.
-KEY = ("source_digest", "suffix", "raw_format", "start_s", "end_s", "channel")
+# samples without a header were declared to be, the fault that a person accepted, segment, in seconds, and channel.
+KEY = ("source_digest", "suffix", "raw_format", "despite", "start_s", "end_s", "channel")
 
 MEASURES = tuple(field.name for field in fields(Measures))
 _STORED = tuple(field.name for field in fields(Stored))
-_SOURCE = ("source_rate_hz", "source_channels", "source_format")
+_SOURCE = ("source_rate_hz", "source_channels", "source_format", "fault", "promised_s")
 _GAIN = tuple(field.name for field in fields(Gain))
 _PROBLEM = tuple(field.name for field in fields(AudioProblem))
 _SCHEMA: dict[str, Any] = {
@@ -55,6 +55,7 @@ _SCHEMA: dict[str, Any] = {
     "source_digest": pl.String,
     "suffix": pl.String,
     "raw_format": pl.String,
+    "despite": pl.String,
     "start_s": pl.Float64,
     "end_s": pl.Float64,
     "channel": pl.Int32,
@@ -71,6 +72,8 @@ _SCHEMA: dict[str, Any] = {
     "source_channels": pl.Int32,
     "channels_used": pl.List(pl.Int32),
     "source_format": pl.String,
+    "fault": pl.String,
+    "promised_s": pl.Float64,
     **{name: pl.Int64 if name in COUNTS else pl.Float64 for name in MEASURES},
     "reason": pl.String,
     "value": pl.Float64,
@@ -83,15 +86,18 @@ _OF_RECORDING = ("utterance_id", "audio_uri", "source_digest")
 _SUFFIX = r"[^/](\.[A-Za-z0-9_+-]+)"  # the same to Python, polars and DuckDB
 
 
-def keyed_sql(raw: str) -> str:
+def keyed_sql(raw: str, despite: str = "NULL::VARCHAR") -> str:
     """Rows of ``raw_utterances`` (DuckDB's relation of the file) that have audio, with the columns :data:`KEY` of their
     results, and ``number``, the row's place.
+
+    Args:
+        despite: Expression for the fault with which a person accepted the row.
     """
     suffix = f"lower(regexp_extract(audio_uri, {quoted(_SUFFIX + '$')}, 1))"
     numbered = raw.removesuffix(")") + ", file_row_number = true)"
     return (
         f"(SELECT *, file_row_number AS number, {suffix} AS suffix, coalesce(segment_start_s, 0.0) AS start_s, "
-        f"segment_end_s AS end_s FROM {numbered} WHERE audio_uri IS NOT NULL)"
+        f"segment_end_s AS end_s, {despite} AS despite FROM {numbered} AS raw WHERE audio_uri IS NOT NULL)"
     )
 
 
@@ -206,7 +212,7 @@ def with_results(lake: Lake, corpus: str, columns: Sequence[str] | None = None) 
         UserError: if the pass was over other rows than these.
     """
     wanted = None if columns is None else list(dict.fromkeys([*columns, *_OF_RECORDING]))
-    kept = [name for name in _SCHEMA if name not in KEY]
+    kept = [name for name in _SCHEMA if name == "despite" or name not in KEY]
     with lake.open(results_path(corpus)) as stream, pq.ParquetFile(stream) as file:
         results = Rows(batches_of_file(file))
         for batch in read_batches(lake, "raw_utterances", corpus, wanted):
@@ -236,6 +242,7 @@ def _row(settings: str, recording: Recording, segment: Segment, result: SegmentR
         source_digest=recording.digest,
         suffix=suffix_of(recording.uri),
         raw_format=recording.raw_format,
+        despite=recording.despite,
         start_s=segment.start_s,
         end_s=segment.end_s,
         channel=segment.channel,

@@ -25,7 +25,7 @@ LONGEST_S = 3_600.0  # of one utterance
 MOST_SAMPLES = 1 << 28  # of one utterance, over all channels: 1 GiB decoded, what a worker may take
 SEGMENT_SLACK_S = 0.01  # beyond the end: corpora write ends with two decimals, and round them up
 STATED_SLACK_S = 0.1  # encoders pad, and headers round to their frames
-_MP3_SLACK = 4 * 1152  # samples: an MP3 states the encoder's padding too, in whole frames
+MP3_SLACK = 4 * 1152  # samples: an MP3 states the encoder's padding too, in whole frames
 _SKIPPED_BLOCK = 1 << 20
 
 
@@ -191,7 +191,7 @@ class AudioSource:
 
     def _check_end(self, found: int) -> None:
         stated = self._decoder.frames
-        slack = _MP3_SLACK if "MPEG" in self._decoder.format else 0
+        slack = MP3_SLACK if "MPEG" in self._decoder.format else 0
         if stated is not None and found < stated - slack:
             raise self._broken_off(f"decodes to {found} of the {stated} samples that it promises")
         self._reach_end(found)

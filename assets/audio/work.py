@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from assets.audio.column_names import is_columnar, split_value
-from assets.audio.decode import open_source
+from assets.audio.despite import Forgiven, cut_recording
 from assets.audio.loudness import Gain
 from assets.audio.members import split_member
 from assets.audio.problem import AudioFaultError, AudioProblem
@@ -18,6 +18,7 @@ from assets.audio.source_file import Place, opened_container, opened_source
 from assets.audio.write import Stored, render, write_view, write_wav
 from validation.lake_files import LakeFiles
 from validation.measures import Measures, measure
+from validation.reasons import Reason
 
 if TYPE_CHECKING:
     from assets.audio.columns import ColumnFile
@@ -33,6 +34,7 @@ class Recording:
         size: Its bytes.
         digest: SHA-256 that it had when its corpus was read.
         raw_format: Notation of what its samples are, where it has no header.
+        despite: The fault with which a person accepted it.
     """
 
     uri: str
@@ -41,6 +43,7 @@ class Recording:
     digest: str
     raw_format: str | None
     segments: tuple[Segment, ...]
+    despite: Reason | None = None
 
     @property
     def place(self) -> Place:
@@ -72,7 +75,12 @@ class SourceTask:
 
 @dataclass(frozen=True, slots=True)
 class StoredAudio:
-    """One segment as it was stored, what it was before, and its measures."""
+    """One segment as it was stored, what it was before, and its measures.
+
+    Attributes:
+        fault: What is wrong with its recording, if a person accepted it all the same.
+        promised_s: What its recording promises of it, where that is more than there is.
+    """
 
     stored: Stored
     view: Stored | None
@@ -82,6 +90,8 @@ class StoredAudio:
     channels_used: tuple[int, ...]
     source_format: str
     measures: Measures
+    fault: str | None = None
+    promised_s: float | None = None
 
 
 SegmentResult = StoredAudio | AudioProblem
@@ -118,19 +128,19 @@ def _do_recording(task: SourceTask, recording: Recording, container: Container) 
     raw = None if recording.raw_format is None else RawFormat.parse(recording.raw_format)
     results: dict[int, SegmentResult] = {}
     try:
-        with (
-            opened_source(container, recording.place, recording.digest) as file,
-            open_source(file, recording.uri, raw, task.settings.channels) as source,
-        ):
-            for index, found in source.cut(recording.segments):
+        with opened_source(container, recording.place, recording.digest) as file:
+            for index, found in cut_recording(
+                file, recording.uri, raw, task.settings.channels, recording.segments, recording.despite
+            ):
                 results[index] = found if isinstance(found, AudioProblem) else store(task, found)
     except AudioFaultError as error:
         return [error.problem] * len(recording.segments)
     return [results[index] for index in range(len(recording.segments))]
 
 
-def store(task: SourceTask, decoded: Decoded) -> StoredAudio:
+def store(task: SourceTask, found: Decoded | Forgiven) -> StoredAudio:
     """Measure a waveform, and write it to the lake in each form that is wanted."""
+    decoded = found if isinstance(found, Decoded) else found.decoded
     measures = measure(decoded.samples_N, decoded.rate_hz, decoded.channel_measures)
     made = render(decoded.samples_N, decoded.rate_hz, task.settings, measures)
     files = _lake(task.lake)
@@ -143,6 +153,7 @@ def store(task: SourceTask, decoded: Decoded) -> StoredAudio:
         decoded.channels_used,
         decoded.format,
         measures,
+        *((None, None) if isinstance(found, Decoded) else (found.fault, found.promised_s)),
     )
 
 

@@ -11,7 +11,7 @@ from validation.errors import UserError
 from validation.lake import Lake
 from validation.schemas import empty_frame
 
-_AUDIO = ("utterance_id", "audio_path", "audio_digest", "view_path", "view_digest")
+_AUDIO = ("utterance_id", "audio_path", "audio_digest", "view_path", "view_digest", "fault", "promised_s")
 _ROWS = 4_096  # at once: with all their columns, several copies of them exist
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from assets.corpora.conversation import AUDIO_MARKER
-from validation.checks import CHECKS, NOTES, RowChecks, is_outside
+from validation.checks import NOTES, RowChecks, checks_of, is_outside
 from validation.ledger import LedgerRow, Stage, ledger_frame
 from validation.reasons import Reason
 from validation.review import Decision, Decisions
@@ -17,7 +17,7 @@ from validation.text.measures import text_measures
 from validation.text.normal import normal_text_expr
 from validation.thresholds import Thresholds
 
-_NAMED = ("utterance_id", "source", "audio_uri", "language")
+_NAMED = ("utterance_id", "source", "audio_uri", "language", "fault")
 
 
 class Judge:
@@ -46,7 +46,8 @@ class Judge:
         self._decided = pl.Series(decisions.utterance_ids, dtype=pl.String)
         self._occurrences = occurrences
         self._tells_language = tells_language
-        self._checks = RowChecks(limits, CHECKS)
+        self._asked = checks_of(limits)
+        self._checks = RowChecks(limits, self._asked)
         self._notes = RowChecks(limits, NOTES)
 
     def judge(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -81,7 +82,7 @@ class Judge:
     def _ended(self, measured: pl.DataFrame) -> tuple[list[LedgerRow], dict[str, tuple[Decision, LedgerRow]]]:
         """Rows that end here for what they are, and those that are good because a person decided so."""
         is_decided = pl.col("utterance_id").is_in(self._decided.implode())
-        asked = measured.filter(is_outside(self._limits, measured.columns) | is_decided)
+        asked = measured.filter(is_outside(self._limits, measured.columns, self._asked) | is_decided)
         ended: list[LedgerRow] = []
         decided: dict[str, tuple[Decision, LedgerRow]] = {}
         for row in asked.iter_rows(named=True):
@@ -114,7 +115,8 @@ class Judge:
     ) -> LedgerRow:
         named = (self._corpus, row["utterance_id"], row["source"], self._stage)
         if problem is None:
-            return LedgerRow(*named, reason, f"{_place(row)}: {decision.told}")
+            seconds = () if row["promised_s"] is None else (row["duration_s"], row["promised_s"])
+            return LedgerRow(*named, reason, f"{_place(row)}: {decision.told}", *seconds)
         detail = f"{decision.told}: {problem.detail}"
         return LedgerRow(*named, reason, detail, problem.value, problem.limit)
 
@@ -183,7 +185,10 @@ def _contents(messages: str) -> str:
 
 
 def _place(row: dict[str, Any]) -> str:
-    return row["source"] if row["audio_uri"] is None else f"{row['source']}: {row['audio_uri']}"
+    if row["audio_uri"] is None:
+        return str(row["source"])
+    fault = "" if row["fault"] is None else f" ({row['fault']})"
+    return f"{row['source']}: {row['audio_uri']}{fault}"
 
 
 def _with_companions(rows: pl.DataFrame) -> pl.DataFrame:

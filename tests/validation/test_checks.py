@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from validation.checks import CHECKS, NOTES, Check, RowChecks, Violation, is_outside
+from validation.checks import CHECKS, NOTES, Check, RowChecks, Violation, checks_of, is_outside
 from validation.ledger import OUTCOME_OF, REASONS
-from validation.thresholds import Thresholds, load_thresholds
+from validation.thresholds import ThresholdError, Thresholds, load_thresholds
 
 GOOD = {
     "duration_s": 4.0,
@@ -138,6 +138,39 @@ def test_noise_that_is_tolerated_is_still_told():
     assert violations(load_thresholds(), phrase, "en", NOTES) == []
 
 
+NEAR = {"min_snr_db": 3.0, "max_clipped_share": 0.004, "max_dc_offset": 0.05, "max_chars_per_second": 3.0}
+
+
+def test_what_is_near_a_limit_is_for_a_person_where_the_thresholds_say_how_near():
+    assert load_thresholds().review_within == {} and checks_of(load_thresholds()) == CHECKS
+    limits = load_thresholds().overridden({"review_within": NEAR})
+    checks = checks_of(limits)
+    for measures, edge in (
+        ({"snr_db": 4.5}, 5.0),
+        ({"clipped_share": 0.007}, 0.006),
+        ({"dc_offset": -0.06}, 0.05),
+        ({"chars_per_second": 38.0}, 37.0),
+    ):
+        (near,) = violations(limits, {**GOOD, **measures}, "en", checks)
+        ((value,),) = [measures.values()]
+        assert (near.reason, near.value, near.limit) == ("near_limit", value, pytest.approx(edge))
+        assert f"{value:.6g}" in near.detail and "within" in near.detail
+        assert OUTCOME_OF[near.reason] == "quarantined" and found(**measures) == []
+    assert violations(limits, {**GOOD, "snr_db": 5.5}, "en", checks) == []
+    past = violations(limits, {**GOOD, "clipped_share": 0.5}, "en", checks)
+    assert [one.reason for one in past] == ["clipped"]
+    # Of a corpus' own limit, by language.
+    assert violations(limits, {**GOOD, "chars_per_second": 10.0}, "zh", checks)[0].limit == 9.0
+
+
+@pytest.mark.parametrize(
+    "within", [{"snr_db": 1.0}, {"min_nothing": 1.0}, {"min_snr_db": 0.0}, {"unwanted_words": 1.0}]
+)
+def test_a_band_of_no_limit_is_refused(within):
+    with pytest.raises(ThresholdError, match="review_within"):
+        load_thresholds().overridden({"review_within": within})
+
+
 @pytest.mark.parametrize(
     ("language", "violates"), [("en", False), ("zh", True), ("zh-CN", True), ("ZH_tw", True)]
 )
@@ -155,9 +188,12 @@ def test_a_table_is_judged_as_its_rows_are():
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
     limits = load_thresholds()
-    for checks in (CHECKS, NOTES):
-        judged = table.select(is_outside(limits, table.columns, checks)).to_series().to_list()
-        assert judged == [bool(violations(limits, row, row["language"], checks)) for row in rows]
+    near = load_thresholds().overridden({"review_within": NEAR})
+    rows += [{**row, "clipped_share": 0.007} for row in rows]
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    for said, checks in ((limits, CHECKS), (limits, NOTES), (near, checks_of(near))):
+        judged = table.select(is_outside(said, table.columns, checks)).to_series().to_list()
+        assert judged == [bool(violations(said, row, row["language"], checks)) for row in rows]
 
 
 def test_a_table_without_a_measure_is_not_judged_by_it():

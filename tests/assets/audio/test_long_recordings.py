@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from assets.audio import work
+from assets.audio import despite
 from assets.audio.segments import Segment
 from assets.audio.work import Recording, SourceTask, do_source
 from validation.digests import digest_bytes
@@ -88,8 +88,8 @@ def task_of(lake, path: Path, segments: list[Segment]) -> SourceTask:
 def test_a_long_recording_is_opened_once_and_never_held(tmp_path, lake, monkeypatch):
     monkeypatch.setattr("assets.audio.source_file.IN_MEMORY_BYTES", 1 << 20)
     opened = []
-    really = work.open_source
-    monkeypatch.setattr(work, "open_source", lambda *args: opened.append(args[1]) or really(*args))
+    really = despite.open_source
+    monkeypatch.setattr(despite, "open_source", lambda *args: opened.append(args[1]) or really(*args))
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, RATE * 60).astype(np.float32)
     with sf.SoundFile(tmp_path / "long.flac", "w", RATE, 1) as file:
         for _ in range(20):
