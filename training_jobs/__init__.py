@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from validation.allocators import give_back_at_once
+from validation.allocators import give_back_soon
 
 if TYPE_CHECKING:
     from training_jobs.rows import encode_prompt, encode_row
 
 # Here, since whatever imports polars or DuckDB is imported after the package that it belongs to.
-give_back_at_once()
+give_back_soon()
 
 __all__ = ["encode_prompt", "encode_row"]
 

@@ -25,6 +25,7 @@ from validation.digests import digest_value
 from validation.fingerprint import FINGERPRINT_RECIPE, Fingerprint, fingerprint, loud_frames
 from validation.lake import Lake
 from validation.leakage_copies import read_stored
+from validation.ordering import in_order_of_texts
 from validation.remote import at_once
 from validation.schemas import TableName, frame_from_rows, polars_schema
 from validation.steps import StepOutcome, run_step, table_digest
@@ -51,7 +52,7 @@ def make_fingerprints(entry: CorpusEntry, lake: Lake) -> StepOutcome:
 def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
     with database(lake) as connection:
         wanted, missing = _find_missing(connection, lake, corpus)
-        _run(corpus, lake, batches_of(connection, "SELECT * FROM missing ORDER BY audio_digest"), missing)
+        _run(corpus, lake, in_order_of_texts(connection, "missing", "audio_digest"), missing)
         digests = batches_of(connection, "SELECT audio_digest FROM wanted ORDER BY audio_digest")
         # All of them at once could not be sorted in memory; but each file of them is in order.
         is_ours = pl.col("recipe") == FINGERPRINT_RECIPE

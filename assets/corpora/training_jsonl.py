@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
 from assets.corpora.training_rows import json_text, training_rows
-from validation.batches import read_batches, write_batches
+from validation.batches import read_batches, spool, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.schemas import empty_frame, polars_schema
@@ -49,14 +50,13 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
 
     def counted() -> Iterator[pl.DataFrame]:
         yield empty_frame("training_rows")
-        for split in _SPLITS:
-            for rows in _side_rows(corpus, lake, split):
-                counts.update(rows.select("split", "task").iter_rows())
-                yield rows
+        for rows in _side_rows(corpus, lake):
+            of_tasks = rows.group_by("split", "task").len()
+            counts.update({(split, task): count for split, task, count in of_tasks.iter_rows()})
+            yield rows
 
     rows = write_batches(lake, "training_rows", corpus, counted())
-    for split in _SPLITS:
-        write_lines(lake, corpus, split)
+    write_lines(lake, corpus)
     tasks, splits = Counter[str](), Counter[str](dict.fromkeys(_SPLITS, 0))
     for (split, task), count in counts.items():
         tasks[task] += count
@@ -64,12 +64,32 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
     return {"rows": rows, "tasks": dict(sorted(tasks.items())), "splits": dict(splits)}
 
 
-def _side_rows(corpus: str, lake: Lake, split: str) -> Iterator[pl.DataFrame]:
-    """The side table's rows of a split, a batch at a time; as many as there will be lines, in their order."""
-    batches = read_batches(lake, "accepted_utterances", corpus)
+def _side_rows(corpus: str, lake: Lake) -> Iterator[pl.DataFrame]:
+    """The side table's rows, split after split, a batch at a time; as many as there will be lines, in their order."""
+    first, *others = _SPLITS
+    with ExitStack() as stack:
+        # Read once: the other splits' utterances wait in files.
+        waiting = {split: stack.enter_context(spool()) for split in others}
+
+        def of_first() -> Iterator[pl.DataFrame]:
+            for batch in read_batches(lake, "accepted_utterances", corpus):
+                for split, aside in waiting.items():
+                    if (rows := batch.filter(pl.col("split") == split)).height:
+                        aside.add(rows)
+                yield batch.filter(pl.col("split") == first)
+
+        yield from _placed(of_first(), corpus, lake, first)
+        for split, aside in waiting.items():
+            yield from _placed(aside.batches(), corpus, lake, split)
+
+
+def _placed(
+    utterances: Iterator[pl.DataFrame], corpus: str, lake: Lake, split: str
+) -> Iterator[pl.DataFrame]:
+    """The rows of one split's utterances, with where each line stands."""
     written = 0
     schema = polars_schema("training_rows")
-    for rows in training_rows((batch.filter(pl.col("split") == split) for batch in batches), lake.url):
+    for rows in training_rows(utterances, lake.url):
         placed = rows.with_columns(
             jsonl_path=pl.lit(jsonl_path(corpus, split)), line=pl.int_range(pl.len()) + written + 1
         )
@@ -77,8 +97,8 @@ def _side_rows(corpus: str, lake: Lake, split: str) -> Iterator[pl.DataFrame]:
         yield placed.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
-def write_lines(lake: Lake, corpus: str, split: str) -> None:
-    """Write the split's file from its rows in the side table."""
+def write_lines(lake: Lake, corpus: str) -> None:
+    """Write the splits' files from their rows in the side table."""
     path = json_text(pl.element())
     audios = pl.concat_str(
         pl.lit(',"audios":['), pl.col("audios").list.eval(path).list.join(","), pl.lit("]")
@@ -89,7 +109,11 @@ def write_lines(lake: Lake, corpus: str, split: str) -> None:
         pl.when(pl.col("audios").list.len() > 0).then(audios).otherwise(pl.lit("")),
         pl.lit("}\n"),
     )
-    with lake.atomic_write(jsonl_path(corpus, split)) as stream:
+    with ExitStack() as stack:
+        streams = {
+            split: stack.enter_context(lake.atomic_write(jsonl_path(corpus, split))) for split in _SPLITS
+        }
         for batch in read_batches(lake, "training_rows", corpus, ["split", "messages", "audios"]):
-            for text in batch.filter(pl.col("split") == split).select(line.str.join("")).to_series():
-                stream.write(text.encode())
+            for (split,), rows in batch.group_by("split", maintain_order=True):
+                (text,) = rows.select(line.str.join("")).to_series()
+                streams[str(split)].write(text.encode())

@@ -80,7 +80,7 @@ def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
         duration_s=pl.when(pl.col("audio_path").is_not_null()).then("duration_s"),
     )
     is_conversation = pl.col("conversation_id").is_not_null()
-    spoken = told.filter(~is_conversation)
+    spoken = _spoken(told.filter(~is_conversation))
     parts = [_transcribed(spoken, task) for task in _TRANSCRIBED]
     rows = pl.concat([*parts, _conversations(told.filter(is_conversation))]).sort("run", "order")
     wanted = rows["messages"].str.count_matches(
@@ -91,12 +91,35 @@ def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
     return rows.drop("run", "order")
 
 
+def _spoken(utterances: pl.DataFrame) -> pl.DataFrame:
+    """What the rows of an utterance have in common, whatever they are trained for."""
+    return utterances.select(
+        "run",
+        "tasks",
+        "corpus",
+        "utterance_id",
+        "split",
+        "language",
+        "speaker",
+        pl.col("text").str.replace_many(_ESCAPED),
+        pl.col("duration_s").fill_null(0.0).alias("seconds"),
+        *(_list_of(utterances, column).alias(name) for name, column in _LISTS.items()),
+        *_STATED,
+        *SCORES,
+    )
+
+
+def _list_of(utterances: pl.DataFrame, column: str) -> pl.Expr:
+    """What a row has of the column: one value, or none."""
+    one = pl.concat_list(column)
+    # Asked of columns without nulls, too, it would be what this step does most of its time.
+    return one.list.drop_nulls() if utterances[column].null_count() else one
+
+
 def _transcribed(spoken: pl.DataFrame, task: RowTask) -> pl.DataFrame:
     """The rows of the utterances that are trained for the task: each is a row of its own."""
     template = asr_messages(_TEXT) if task == "asr" else tts_messages(_TEXT)
     before, after = dump_json(template).split(_TEXT)
-    text = pl.col("text").str.replace_many(_ESCAPED)
-    lists = {name: pl.concat_list(column).list.drop_nulls() for name, column in _LISTS.items()}
     return spoken.filter(pl.col("tasks").list.contains(task)).select(
         "run",
         pl.lit(_TRANSCRIBED.index(task), pl.Int32).alias("order"),
@@ -106,9 +129,9 @@ def _transcribed(spoken: pl.DataFrame, task: RowTask) -> pl.DataFrame:
         pl.lit(task).alias("task"),
         "language",
         "speaker",
-        pl.concat_str(pl.lit(before), text, pl.lit(after)).alias("messages"),
-        pl.col("duration_s").fill_null(0.0).alias("seconds"),
-        *(column.alias(name) for name, column in lists.items()),
+        pl.concat_str(pl.lit(before), "text", pl.lit(after)).alias("messages"),
+        "seconds",
+        *_LISTS,
         *_STATED,
         *SCORES,
     )

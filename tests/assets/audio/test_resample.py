@@ -11,6 +11,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import polars as pl
 import psutil
 import pytest
 import soundfile as sf
@@ -21,6 +22,7 @@ from assets.audio.resample import make_audio_22k
 from assets.audio.results import results_path
 from assets.audio.work import do_source
 from assets.corpora.ingest import ingest
+from validation.errors import UserError
 from validation.ledger import read_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -106,6 +108,19 @@ def test_measures_without_an_audio_pass_say_what_to_run(tmp_path, lake, make):
         measure_corpus(entry, lake)
 
 
+def test_measures_of_other_rows_are_not_taken(tmp_path, lake, make):
+    entry = make.ljspeech(tmp_path / "c", [("a", "hello"), ("b", "so long")])
+    ingest(entry, lake)
+    make_audio_22k(entry, lake, workers=1)
+    rows = lake.read_table("raw_utterances", "made")
+    for others in (rows[::-1], rows[:1], pl.concat([rows, rows[:1]])):
+        lake.write_table("raw_utterances", "made", others)
+        with pytest.raises(
+            UserError, match=r"corpus 'made': from .* is not made from raw_utterances as it is"
+        ):
+            measure_corpus(entry, lake)
+
+
 def test_a_file_that_kills_its_worker_is_a_ledger_row(tmp_path, lake, make, monkeypatch):
     entry = make.ljspeech(tmp_path / "c", [("a", "hello"), ("b", "hello")])
     ingest(entry, lake)
@@ -138,7 +153,14 @@ def test_files_of_the_same_content_are_decoded_once(tmp_path, lake, make):
     shutil.copy(tmp_path / "c" / "wavs" / "a.wav", tmp_path / "c" / "wavs" / "b.wav")
     ingest(entry, lake)
     assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 1
-    assert lake.read_table("audio_22k", "made")["audio_path"].n_unique() == 1
+    stored = lake.read_table("audio_22k", "made")
+    assert (stored["utterance_id"].to_list(), stored["audio_path"].n_unique()) == (["a", "b"], 1)
+    measure_corpus(entry, lake)
+    assert lake.read_table("audio_quality", "made")["utterance_id"].to_list() == ["a", "b"]
+    # The pass's file has a row for each; the next pass still knows that they are one.
+    Path(lake.uri(lake.table_path("audio_22k", "made"))).unlink()
+    assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 0
+    assert lake.read_table("audio_22k", "made").equals(stored)
 
 
 def hang_at_b(task):
