@@ -42,11 +42,13 @@ class NewFile(io.BufferedWriter):
 
     def write(self, data: ReadableBuffer) -> int:
         """As of any file."""
-        try:
+        with self._noticed():
             return super().write(data)
-        except OSError as error:
-            self.failure = error
-            raise
+
+    def flush(self) -> None:
+        """As of any file."""
+        with self._noticed():
+            super().flush()
 
     def take_place(self, place: Path, durable: bool) -> None:
         """Be the file at ``place``.
@@ -57,15 +59,12 @@ class NewFile(io.BufferedWriter):
         Raises:
             OSError: if that cannot be.
         """
-        try:
+        with self._noticed():
             self.flush()
             if durable:
                 os.fsync(self.fileno())
             # Before it is closed: the lock goes then, and a file without one is taken away.
             self._path.replace(place)
-        except OSError as error:
-            self.failure = error
-            raise
         self.close()
 
     def drop(self) -> None:
@@ -73,6 +72,14 @@ class NewFile(io.BufferedWriter):
         with suppress(OSError):  # a full disk refuses what is still held, too
             self.close()
         self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def new_file(folder: Path, place: Path) -> NewFile:

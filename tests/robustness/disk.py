@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Mounts of its own, which end with the process. Whoever is not root must be somebody else's root for that.
 PRIVATE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+PAGE_KIB = os.sysconf("SC_PAGE_SIZE") >> 10
 _ROOM = "256m"
 
 
@@ -34,9 +35,8 @@ class Disk:
 
 def used_kib(folder: Path) -> int:
     """What the files below a folder take in memory: whole pages."""
-    page = os.sysconf("SC_PAGE_SIZE")
     sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return sum(-(-size // page) * page for size in sizes) >> 10
+    return sum(-(-size // (PAGE_KIB << 10)) * PAGE_KIB for size in sizes)
 
 
 def can_mount() -> bool:

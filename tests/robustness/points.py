@@ -15,30 +15,24 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast
 
 from robustness.courses import Course, steps_of
-from robustness.disk import Disk, used_kib
-from robustness.disturbance import Disturber, count_in_workers, counted
+from robustness.disk import PAGE_KIB, Disk, used_kib
+from robustness.disturbance import Disturber, Does, count_in_workers, counted
 from robustness.forks import adopt_orphans, in_fork
 from robustness.lakes import digest, ends
+from robustness.sweep import DISKS, Kind
 
 from assets.audio import pool
 from assets.report import build
 from validation.errors import UserError
 
-Kind = Literal[
-    "kill group", "kill worker", "kill workers", "fill", "fill worker", "small disk", "full scratch"
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-DISKS: tuple[Kind, ...] = ("small disk", "full scratch")
 _IN_WORKERS: tuple[Kind, ...] = ("kill worker", "kill workers", "fill worker")
-_SCRATCH_KIB = (4, 64)
-_PAGE_KIB = 4
 _TO_END = 10  # one of so many points
 
 
@@ -108,11 +102,7 @@ class Sweeper:
         failed: list[str] = []
         disturbed, before = 0, _cpu_s()
         with ExitStack() as stack:
-            disk = (
-                stack.enter_context(Disk(self._home if kind == "small disk" else self._scratch))
-                if kind in DISKS
-                else None
-            )
+            disk = stack.enter_context(self._disk(kind)) if kind in DISKS else None
             for point in points:
                 try:
                     happened, told = self._at(kind, point, disk)
@@ -121,22 +111,27 @@ class Sweeper:
                     continue
                 disturbed += happened
                 if told is not None:
-                    failed.append(told)
-        counts = {
-            "points": len(points),
-            "steps": len({point.step for point in points}),
-            "disturbed": disturbed,
-        }
+                    failed.append(f"{self._undisturbed[point.step]['name']} at {point.at}: {told}")
+        counts = {"points": len(points), "disturbed": disturbed, "steps": len({one.step for one in points})}
         return {**counts, "cpu_s": round(_cpu_s() - before, 1), "failed": failed, "wrong": wrong}
+
+    @contextmanager
+    def _disk(self, kind: Kind) -> Iterator[Disk]:
+        if kind == "small disk":
+            with Disk(self._home) as disk:
+                yield disk
+        else:
+            with Disk(self._scratch) as disk:
+                (self._scratch / "filler").write_bytes(bytes(PAGE_KIB << 10))  # no disk is of no size
+                yield disk
 
     def _every(self, kind: Kind) -> Iterator[tuple[int, int]]:
         for step, one in enumerate(self._undisturbed):
             if kind == "small disk":
-                for kib in range(one["kib"] + _PAGE_KIB, one["kib_after"] + 1, _PAGE_KIB):
+                for kib in range(one["kib"] + PAGE_KIB, one["kib_after"] + 1, PAGE_KIB):
                     yield step, kib
             elif kind == "full scratch":
-                for kib in _SCRATCH_KIB:
-                    yield step, kib
+                yield step, PAGE_KIB  # which the filler takes
             else:
                 for at in range(1, one["in_worker" if kind in _IN_WORKERS else "events"] + 1):
                     yield step, at
@@ -154,18 +149,16 @@ class Sweeper:
             raise DisturbedError(f"disturbed: code {code}: {told}")
         if kind == "kill worker":
             self._compare(point.step, "although a worker was killed", leftovers=True)
-        blames = (
-            kind != "kill workers"
-        )  # a recording that ends its process each time is at fault, until it does not
+        # A recording that ends its process each time is at fault, until it does not.
+        blames = kind != "kill workers"
         code, more = in_fork(lambda: self._next_run(point, blames), self._told)
         if code:
             raise DisturbedError(f"the next run: code {code}: {more}")
         return happened, told
 
     def _disturbed(self, kind: Kind, point: Point) -> str | None:
-        does: Any = {"kill group": "kill group", "fill": "fill", "fill worker": "fill"}.get(
-            kind, "kill process"
-        )
+        does: Does = "fill" if kind in ("fill", "fill worker") else "kill process"
+        does = "kill group" if kind == "kill group" else does
         disturber = Disturber(self._home, does, self._once, point.at, always=kind == "kill workers")
         full = self._scratch if kind == "full scratch" else self._home
         if kind in _IN_WORKERS:
@@ -244,17 +237,17 @@ def _cpu_s() -> float:
 
 def main() -> None:
     """As told by ``FOLDER COURSE WITHIN KIND=COUNT…``: writes ``FOLDER/found.json``."""
-    folder, course, within = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    asked = [word.rpartition("=") for word in sys.argv[4:]]
+    folder, course, within = Path(sys.argv[1]), cast(Course, sys.argv[2]), sys.argv[3]
+    asked = [(cast(Kind, kind), count) for kind, _, count in (word.rpartition("=") for word in sys.argv[4:])]
     build.histograms_markdown = lambda *_: "drawn"  # type: ignore[attr-defined]  # most of a run's time
     pool.get_context = lambda _: get_context("fork")  # type: ignore[attr-defined]
     # What a killed process has written, the kernel has: only a power failure would lose it.
     os.fsync, os.sync = (lambda _: None), (lambda: None)
     adopt_orphans()
-    sweeper = Sweeper(folder, course)  # type: ignore[arg-type]
+    sweeper = Sweeper(folder, course)
     sweeper.undisturbed()
     found = {}
-    for kind, _, count in asked:
-        points = sweeper.points(kind, int(count) if count != "all" else None, within)  # type: ignore[arg-type]
-        found[kind] = sweeper.sweep(kind, points)  # type: ignore[arg-type]
+    for kind, count in asked:
+        points = sweeper.points(kind, int(count) if count != "all" else None, within)
+        found[kind] = sweeper.sweep(kind, points)
     (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")

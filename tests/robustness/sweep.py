@@ -11,11 +11,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from robustness.disk import PRIVATE, can_mount
 from robustness.made import mixed_corpora
 
+Kind = Literal[
+    "kill group", "kill worker", "kill workers", "fill", "fill worker", "small disk", "full scratch"
+]
+DISKS: tuple[Kind, ...] = ("small disk", "full scratch")  # of those, real ones
 _TESTS = Path(__file__).resolve().parents[1]
 _PROGRAM = (
     "from robustness.points import main; main()"  # workers find it by that name, and not as a main program
@@ -28,7 +32,7 @@ class SweepError(AssertionError):
 
 def sweep(
     folder: Path,
-    kinds: Mapping[str, int | None],
+    kinds: Mapping[Kind, int | None],
     corpora: Sequence[str] = (),
     course: str = "data steps",
     within: str = "",
@@ -37,7 +41,10 @@ def sweep(
 
     Args:
         folder: An empty one; may hold some hundred small files.
-        kinds: Points of each kind, spread evenly; ``None``: all.
+        kinds: Points of each kind, spread evenly; ``None``: all. ``kill group`` ends a run with its workers; ``kill
+            worker`` one worker, once, and ``kill workers`` each that comes as far; ``fill`` lets the run, or a worker,
+            find the disk full from there on; ``small disk`` is a real one with the home, ``full scratch`` one with
+            its temporary files.
         corpora: Those of :mod:`robustness.made` that the steps run over; none: all.
         within: What the name of a step must have in it to be disturbed.
     """

@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 from robustness.disk import can_mount
-from robustness.points import DISKS, Kind
-from robustness.sweep import sweep
+from robustness.sweep import DISKS, Kind, sweep
 
 pytestmark = pytest.mark.slow
 _POINTS: dict[Kind, int] = {
-    "kill group": 6,
-    "kill worker": 2,
+    "kill group": 5,
+    "kill worker": 1,
     "kill workers": 1,
     "fill": 2,
     "fill worker": 1,
-    "small disk": 3,
-    "full scratch": 3,
+    "small disk": 2,
+    "full scratch": 2,
 }
 _FULL: tuple[Kind, ...] = ("fill", "fill worker", "small disk", "full scratch")
 
@@ -46,6 +45,6 @@ def test_a_killed_request_to_forget_is_done_again_to_the_same_end(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("forgetting").resolve()
-    found = sweep(folder, {"kill group": 6}, ("people",), "forgetting", "forget")["kill group"]
+    found = sweep(folder, {"kill group": 4}, ("people",), "forgetting", "forget")["kill group"]
     assert found["wrong"] == []
-    assert found["disturbed"] == found["points"] == 6
+    assert found["disturbed"] == found["points"] == 4
