@@ -56,10 +56,7 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     corpus = entry.name
     unheard = 0
     with database(lake) as connection, spool() as measured:
-        # Not from the decisions: there may be new ones, which that step has not heard of.
-        accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [corpus])})"
-        despite = f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
-        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]), despite)
+        rows = keyed_sql(files_of(lake, "raw_utterances", [corpus]), _despite(connection, lake, corpus))
         results = f"(SELECT * FROM {parquet(lake, [results_path(corpus)])} WHERE reason IS NULL)"
         stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
         heard = listen(connection, entry, stored, lake, workers)
@@ -75,6 +72,15 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
         medians = _medians(connection, files_of(lake, "audio_quality", [corpus]))
     summary = {"rows": height, "medians": medians}
     return {**summary, "unheard": unheard} if entry.models.listens else summary
+
+
+def _despite(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> str:
+    """Expression for the fault that a row's audio was stored in spite of."""
+    # Not from the decisions: there may be new ones, which audio_22k has not heard of.
+    accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [corpus])} WHERE despite IS NOT NULL)"
+    if frame_of(connection, f"SELECT 1 FROM {accepted} LIMIT 1").is_empty():
+        return "NULL::VARCHAR"
+    return f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
 
 
 def _joined(rows: str, results: str, heard: str | None) -> str:
