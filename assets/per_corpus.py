@@ -60,5 +60,6 @@ def totals(outcomes: Mapping[str, StepOutcome]) -> dict[str, Any]:
     """Metadata of the whole materialisation."""
     return {
         "total_rows": sum(outcome.rows for outcome in outcomes.values()),
-        "recomputed_corpora": [corpus for corpus, outcome in outcomes.items() if outcome.recomputed],
+        # Each partition's page shows this before its own figures: a list would take a line per corpus.
+        "recomputed_corpora": ", ".join(corpus for corpus, outcome in outcomes.items() if outcome.recomputed),
     }

@@ -90,6 +90,8 @@ def accepted_despite(connection: duckdb.DuckDBPyConnection, decisions: Decisions
         connection: From :func:`validation.batches.database`; it keeps a table of the decisions.
     """
     rows = [(one.utterance_id, one.reason, *one.basis) for one in decisions.accepted()]
+    if not rows:
+        return "NULL::VARCHAR"
     kinds = polars_schema("review_decisions")
     columns = ("utterance_id", "reason", *_BASIS)
     found = pl.DataFrame(rows, schema={name: kinds[name] for name in columns}, orient="row")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,10 @@ from assets.audio.settings import ChannelPolicy
 from assets.audio.source_file import SourceFile
 from validation.reasons import ACCEPTED_AS_IT_IS, Reason
 
-# Samples at once: what a decoder has of a block in which it fails is lost, a hundredth of a second.
-_BLOCK = 128
+# Samples at once: what a decoder has of a block in which it fails is lost, a hundredth of a second. Where a failure is
+# no end, nothing is lost by reading more.
+_BLOCK, _WHOLE_BLOCK = 128, 1 << 14
+_TOGETHER = 256  # blocks: an hour of small arrays would take more than their samples do
 # Units in which the share that is there is that of the sound.
 _PROPORTIONAL = ("bytes of samples", "MPEG frames")
 
@@ -175,6 +178,8 @@ class _UpToItsEnd:
         self._left_NC = np.empty((0, decoder.channels), dtype=np.float32)
         self._found = 0
         self._has_ended = False
+        may_end_early = missing is not None or container == "flac"
+        self._wanted = _BLOCK if may_end_early else _WHOLE_BLOCK
         self.rate_hz = decoder.rate_hz
         self.channels = decoder.channels
         self.format = decoder.format
@@ -183,7 +188,7 @@ class _UpToItsEnd:
         """See :class:`assets.audio.decoder.Decoder`. Blocks are the same whatever is asked for, and so the end is."""
         blocks, ready = [self._left_NC], self._left_NC.shape[0]
         while ready < count and not self._has_ended:
-            blocks.append(self._block())
+            blocks.append(np.concatenate(list(islice(self._blocks(), _TOGETHER))))
             ready += blocks[-1].shape[0]
         samples_NC = np.concatenate(blocks)
         self._left_NC = samples_NC[count:]
@@ -206,9 +211,15 @@ class _UpToItsEnd:
             return None
         return found_s * self._missing[1] / self._missing[0]
 
+    def _blocks(self) -> Iterator[NDArray[np.float32]]:
+        """At least one."""
+        yield self._block()
+        while not self._has_ended:
+            yield self._block()
+
     def _block(self) -> NDArray[np.float32]:
         try:
-            block_NC = self._decoder.read(_BLOCK)
+            block_NC = self._decoder.read(self._wanted)
         except DecodeError:
             # What is damaged rather than cut short has no end that could be told from the damage.
             if (
@@ -217,7 +228,7 @@ class _UpToItsEnd:
             ):
                 raise
             self._has_ended = True
-            return self._left_NC[:0]
+            return np.empty((0, self.channels), dtype=np.float32)
         self._found += block_NC.shape[0]
-        self._has_ended = block_NC.shape[0] < _BLOCK
+        self._has_ended = block_NC.shape[0] < self._wanted
         return block_NC

@@ -72,13 +72,20 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     return {**summary, "unheard": unheard} if entry.models.listens else summary
 
 
+def _despite(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> str:
+    """Expression for the fault that a row's audio was stored in spite of."""
+    # Not from the decisions: there may be new ones, which audio_22k has not heard of.
+    accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [corpus])} WHERE despite IS NOT NULL)"
+    if frame_of(connection, f"SELECT 1 FROM {accepted} LIMIT 1").is_empty():
+        return "NULL::VARCHAR"
+    return f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
+
+
 def _heard(
     connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, lake: Lake, workers: int
 ) -> Iterator[pl.DataFrame] | None:
     """What the models heard of each row that has measures, in the order of the corpus; ``None`` where none is on."""
-    # Not from the decisions: there may be new ones, which that step has not heard of.
-    accepted = f"(SELECT utterance_id, despite FROM {files_of(lake, 'audio_22k', [entry.name])})"
-    despite = f"(SELECT a.despite FROM {accepted} a WHERE a.utterance_id = raw.utterance_id)"
+    despite = _despite(connection, lake, entry.name)
     rows = keyed_sql(files_of(lake, "raw_utterances", [entry.name]), despite)
     results = f"(SELECT * FROM {parquet(lake, [results_path(entry.name)])} WHERE reason IS NULL)"
     stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"

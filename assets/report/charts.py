@@ -187,7 +187,7 @@ def wave_path(wave: Sequence[tuple[float, float]], width: float, height: float) 
 def _limit(scale: Scale, threshold: str, value: float, below: bool, is_noted_only: bool) -> Limit:
     at = round(_x(scale, value), 1)
     begin, end = (LEFT, at) if below else (at, RIGHT)
-    return Limit(at, begin, end, f"{threshold} {scale.text(value)}", is_noted_only)
+    return Limit(at, begin, end, f"{threshold} {value:g}", is_noted_only)
 
 
 def _x(scale: Scale, value: float) -> float:

@@ -235,7 +235,7 @@ def _card(one: Heard, limits: Thresholds) -> Card:
         detail="" if row["reason"] == "accepted" else str(row["detail"]),
         place=f"voice {voice}, {row['language']}, {row['split']}; {row['source']}",
         measures=tuple(
-            (scale.label, f"{scale.text(value)} {scale.unit if scale.is_main else ''}".rstrip())
+            (scale.label, f"{scale.text(value)} {scale.unit}".rstrip())
             for scale in SCALES
             if (value := one.measures[scale.column]) is not None
             and (scale.is_main or scale.column in ("loudness_lufs", "silence_share", "word_error_rate"))
@@ -261,7 +261,7 @@ def _verdict(one: Heard, limits: Thresholds) -> str:
         assert value is not None, "no margin without a value"
         limit = limits.limit(check.threshold, row["language"])
         words = f"{scale.label} {scale.text(value)} {scale.unit}".rstrip()
-        return f"Nearest limit: {words}, {check.threshold} {scale.text(limit)}; {margin}"
+        return f"Nearest limit: {words}, {check.threshold} {limit:g}; {margin}"
     numbers = "" if row["value"] is None else f" {row['value']:.6g}"
     numbers += "" if row["limit"] is None else f", limit {row['limit']:.6g}"
     return f"{row['outcome']}: {row['reason']}{numbers}; {margin}"

@@ -35,7 +35,7 @@ def job(broken: bool = False) -> dg.JobDefinition:
     @dg.asset
     def current(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         context.log.info("one: [bold] up to date, 3 rows")
-        return dg.MaterializeResult(metadata={"recomputed_corpora": []})
+        return dg.MaterializeResult(metadata={"recomputed_corpora": ""})
 
     @dg.asset(deps=[made, current], pool="gpu")
     def stage() -> None:
