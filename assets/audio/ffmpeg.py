@@ -150,8 +150,10 @@ class FfmpegDecoder:
         return self._told.decode("utf-8", "replace")
 
     def _last_words(self) -> str:
-        self._process.wait()
+        code = self._process.wait()
         self._listener.join()
+        if code < 0:
+            return f"signal {-code} ended ffmpeg"
         lines = [line.strip() for line in self._text().splitlines() if _ERROR.search(line)]
         return _ADDRESS.sub("", lines[-1])[:200] if lines else "ffmpeg does not say why"
 

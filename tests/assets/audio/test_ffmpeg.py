@@ -142,6 +142,16 @@ def test_more_memory_than_is_allowed_ends_ffmpeg_not_the_machine(recordings, mon
     assert isinstance(found, AudioProblem) and found.reason == "decode_error"
 
 
+def test_an_ffmpeg_that_crashes_is_a_reason_that_names_the_signal(recordings, monkeypatch, tmp_path):
+    crashes = tmp_path / "ffmpeg"
+    crashes.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crashes.chmod(0o700)
+    monkeypatch.setattr(ffmpeg, "_executable", lambda: str(crashes))
+    (found,) = cut(recordings["x.m4a"], "x.m4a")
+    assert found.reason == "decode_error"
+    assert "signal 11 ended ffmpeg" in found.detail
+
+
 def test_formats_of_the_real_recordings_all_decode(make):
     folder = make.shared("formats")
     names = sorted(
