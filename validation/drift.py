@@ -17,6 +17,8 @@ from validation.strict import Strict
 DriftKind = Literal["hours", "median", "reason", "language"]
 FEWEST_ROWS = 10  # a median of fewer says too little
 _MEDIAN, _LOWER, _UPPER = 2, 1, 3
+# What passed, and what somebody decided: no change of the corpus.
+_MEANT = ("accepted", "accepted_by_review", "rejected_by_review", "forgotten")
 
 
 class DriftLimits(Strict):
@@ -147,7 +149,7 @@ def _medians(before: Profile, now: Profile, limits: DriftLimits) -> Iterator[Fin
 
 def _reasons(before: Profile, now: Profile, limits: DriftLimits) -> Iterator[Finding]:
     for reason, one in sorted(now.reasons.items()):
-        if reason in ("accepted", "forgotten"):  # nobody's mistake
+        if reason in _MEANT:
             continue
         old = before.reasons.get(reason, Amount(rows=0, hours=0.0)).rows / max(before.read.rows, 1)
         new = one.rows / max(now.read.rows, 1)

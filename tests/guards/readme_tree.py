@@ -23,6 +23,8 @@ _DESCRIPTIONS = {
     "assets/report/templates/index.html": "the page of all corpora",
     "assets/report/templates/page.html": "the frame of both: nothing on it runs or is fetched",
     "assets/report/templates/style.css": "how they look, on white and on dark, wide and narrow",
+    "docs/images/dagster_partition.png": "Dagster's page of one corpus",
+    "docs/images/report.png": "the beginning of a corpus' page",
 }
 _MOST_CHARACTERS = 110
 _COMMENT = re.compile(r"(?:^#(?!!).*\n)+", re.MULTILINE)

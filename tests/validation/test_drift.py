@@ -95,6 +95,12 @@ def test_a_reason_may_take_five_points_more() -> None:
     assert kinds(profile(), profile(reasons={"accepted": amount(1000)})) == []
 
 
+@pytest.mark.parametrize("reason", ["accepted_by_review", "rejected_by_review", "forgotten"])
+def test_what_people_decide_is_no_drift(reason: str) -> None:
+    rows = {"accepted": amount(900), "too_quiet": amount(100), reason: amount(500)}
+    assert kinds(profile(), profile(reasons=rows)) == []
+
+
 def test_a_language_that_vanished_is_told_whatever_the_hours() -> None:
     assert kinds(profile(), profile(languages={"en": amount(900)})) == [("language", "zh")]
     assert kinds(profile(), profile(languages={"en": amount(899), "zh": amount(1), "de": amount(1)})) == []
