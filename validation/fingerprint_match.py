@@ -117,6 +117,7 @@ def find_copies(
             if matches.height:
                 found.append(matches)
         del index  # before the next one is made
+        give_back_now()
     return pl.concat(found).sort("query", "clip")
 
 

@@ -7,6 +7,8 @@ stretch is in memory at once. Rows that come nearly in order cost the least.
 # ruff: noqa: S608 - statements are made of our own names
 from __future__ import annotations
 
+import io
+import struct
 import tempfile
 from array import array
 from collections import defaultdict
@@ -15,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator
 import duckdb
 import polars as pl
 
+from validation.allocators import give_back_now
 from validation.batches import batches_of
 from validation.scratch import scratch_room
 
 _STRETCH = 8_192  # rows; fewer would cost a file of rows in no order too many places
 _ROWS = 4_096  # of a batch
+_LENGTH = struct.Struct("<q")  # stands before each part: a reader of streams would read the file to its end
 _NUMBER = "number of the stretch"
 _KEY = "key of the order"
 
@@ -64,12 +68,16 @@ def _in_order(
             numbered = batch.with_columns(stretch_of(batch[column]).alias(_NUMBER))
             for part in numbered.partition_by(_NUMBER, maintain_order=True):
                 places[int(part[_NUMBER][0])].append(file.tell())
-                part.drop(_NUMBER).write_ipc_stream(file, compression="lz4")
+                data = part.drop(_NUMBER).write_ipc_stream(None, compression="lz4").getbuffer()
+                file.write(_LENGTH.pack(len(data)))
+                file.write(data)
+        give_back_now()  # what took part in making the rows
         for number in sorted(places):
             parts = []
             for place in places[number]:
                 file.seek(place)
-                parts.append(pl.read_ipc_stream(file))
+                (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+                parts.append(pl.read_ipc_stream(io.BytesIO(file.read(length))))
             together = pl.concat(parts)
             order = together[column].arg_sort()
             for start in range(0, len(order), _ROWS):
