@@ -1,4 +1,4 @@
-"""The whole graph with its lake and its corpora in an object store, by the real command."""
+"""The data half of the graph with its lake and its corpora in an object store, by the real command."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from conftest import speak, voxline
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 
 
-def test_the_graph_runs_from_store_to_registry_and_then_has_nothing_to_do(s3, proxy, tmp_path: Path) -> None:
+def test_the_corpora_are_prepared_in_a_store_and_then_there_is_nothing_to_do(
+    s3, proxy, tmp_path: Path
+) -> None:
     corpora = speak(tmp_path / "sample", 60)
     s3.put_tree(tmp_path / "sample", "corpora")
     text = corpora.read_text(encoding="utf-8")
     remote = tmp_path / "corpora.yaml"
     remote.write_text(text.replace("root: ", f"root: {s3.url}/corpora/"), encoding="utf-8")
     home = str(tmp_path / "home")
-    run = ["run", "--corpora", str(remote), "--profile", "debug", "--home", home]
+    # tests/assets/test_s3_programs.py has what training reads of it.
+    run = ["run", "--data-only", "--corpora", str(remote), "--profile", "debug", "--home", home]
     lake = {"VOXLINE_LAKE": f"{s3.url}/lake"}
 
     first = voxline(run, **lake)
