@@ -11,6 +11,7 @@ import polars as pl
 from assets.corpora.candidates import candidates
 from assets.corpora.config import CorpusEntry
 from assets.corpora.judgement import Judge, said
+from validation.ahead import ahead
 from validation.batches import database, frame_of, spool, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
@@ -77,7 +78,7 @@ def _compute(corpus: str, lake: Lake, judge: Judge) -> dict[str, Any]:
                 del batch, accepted, ends  # they would be held until the rows are written
                 yield rows
 
-        written = write_batches(lake, "accepted_utterances", corpus, kept())
+        written = write_batches(lake, "accepted_utterances", corpus, ahead(kept()))
         write_ledger_frames(lake, corpus, STEP, ledger.batches())
     counts = ledger_counts(lake, corpus)
     by_outcome = counts.group_by("outcome").agg(pl.col("rows").sum()).sort("outcome")

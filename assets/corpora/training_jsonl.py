@@ -11,7 +11,8 @@ import polars as pl
 
 from assets.corpora.config import CorpusEntry
 from assets.corpora.training_rows import json_text, training_rows
-from validation.batches import read_batches, spool, write_batches
+from validation.ahead import ahead
+from validation.batches import ROWS_PER_GROUP, read_batches, spool, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.schemas import empty_frame, polars_schema
@@ -55,7 +56,7 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
             counts.update({(split, task): count for split, task, count in of_tasks.iter_rows()})
             yield rows
 
-    rows = write_batches(lake, "training_rows", corpus, counted())
+    rows = write_batches(lake, "training_rows", corpus, ahead(counted()))
     write_lines(lake, corpus)
     tasks, splits = Counter[str](), Counter[str](dict.fromkeys(_SPLITS, 0))
     for (split, task), count in counts.items():
@@ -90,11 +91,11 @@ def _placed(
     written = 0
     schema = polars_schema("training_rows")
     for rows in training_rows(utterances, lake.url):
-        placed = rows.with_columns(
+        placed = rows.lazy().with_columns(
             jsonl_path=pl.lit(jsonl_path(corpus, split)), line=pl.int_range(pl.len()) + written + 1
         )
         written += rows.height
-        yield placed.select(pl.col(name).cast(kind) for name, kind in schema.items())
+        yield placed.select(pl.col(name).cast(kind) for name, kind in schema.items()).collect()
 
 
 def write_lines(lake: Lake, corpus: str) -> None:
@@ -113,7 +114,8 @@ def write_lines(lake: Lake, corpus: str) -> None:
         streams = {
             split: stack.enter_context(lake.atomic_write(jsonl_path(corpus, split))) for split in _SPLITS
         }
-        for batch in read_batches(lake, "training_rows", corpus, ["split", "messages", "audios"]):
+        columns = ["split", "messages", "audios"]
+        for batch in ahead(read_batches(lake, "training_rows", corpus, columns, ROWS_PER_GROUP)):
             for (split,), rows in batch.group_by("split", maintain_order=True):
                 (text,) = rows.select(line.str.join("")).to_series()
                 streams[str(split)].write(text.encode())

@@ -30,6 +30,7 @@ _LISTS = {
     "licences": "licence",
     "consents": "consent",
 }
+_MAY_LACK = ("audios", "audio_digests")  # of what has only a text
 _STATED = ("topic", "difficulty", "metadata")
 
 
@@ -72,7 +73,8 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
-    told = runs.with_columns(
+    # All of it is one query: a hundred of them over some thousand rows take longer than their work does.
+    told = runs.lazy().with_columns(
         pl.col("consent").fill_null(UNKNOWN),
         heard_from=pl.when(pl.col("speaker") == "").then(pl.lit(UNKNOWN)).otherwise("speaker"),
         audio=pl.concat_str(pl.lit(f"{lake_url}/"), "audio_path"),
@@ -80,19 +82,23 @@ def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
         duration_s=pl.when(pl.col("audio_path").is_not_null()).then("duration_s"),
     )
     is_conversation = pl.col("conversation_id").is_not_null()
-    spoken = _spoken(told.filter(~is_conversation))
+    spoken = _spoken(told.filter(~is_conversation), runs["audio_path"].null_count() > 0)
     parts = [_transcribed(spoken, task) for task in _TRANSCRIBED]
-    rows = pl.concat([*parts, _conversations(told.filter(is_conversation))]).sort("run", "order")
-    wanted = rows["messages"].str.count_matches(
-        AUDIO_MARKER, literal=True
-    )  # in JSON the marker stands as it is
-    lacking = rows.filter(wanted != rows["audios"].list.len())
+    if runs["conversation_id"].null_count() < runs.height:
+        parts.append(_conversations(told.filter(is_conversation).collect()).lazy())
+    wanted = pl.col("messages").str.count_matches(AUDIO_MARKER, literal=True)  # in JSON it stands as it is
+    rows = pl.concat(parts).sort("run", "order").with_columns(wanted=wanted).collect()
+    lacking = rows.filter(pl.col("wanted") != pl.col("audios").list.len())
     assert lacking.is_empty(), (lacking["row_id"][0], lacking["audios"][0].to_list())
-    return rows.drop("run", "order")
+    return rows.drop("run", "order", "wanted")
 
 
-def _spoken(utterances: pl.DataFrame) -> pl.DataFrame:
+def _spoken(utterances: pl.LazyFrame, lacks_audio: bool) -> pl.LazyFrame:
     """What the rows of an utterance have in common, whatever they are trained for."""
+    lists = {name: pl.concat_list(column) for name, column in _LISTS.items()}
+    if lacks_audio:
+        # Asked of all of them, always, it would be what this step does most of its time.
+        lists |= {name: lists[name].list.drop_nulls() for name in _MAY_LACK}
     return utterances.select(
         "run",
         "tasks",
@@ -103,20 +109,13 @@ def _spoken(utterances: pl.DataFrame) -> pl.DataFrame:
         "speaker",
         pl.col("text").str.replace_many(_ESCAPED),
         pl.col("duration_s").fill_null(0.0).alias("seconds"),
-        *(_list_of(utterances, column).alias(name) for name, column in _LISTS.items()),
+        *(column.alias(name) for name, column in lists.items()),
         *_STATED,
         *SCORES,
     )
 
 
-def _list_of(utterances: pl.DataFrame, column: str) -> pl.Expr:
-    """What a row has of the column: one value, or none."""
-    one = pl.concat_list(column)
-    # Asked of columns without nulls, too, it would be what this step does most of its time.
-    return one.list.drop_nulls() if utterances[column].null_count() else one
-
-
-def _transcribed(spoken: pl.DataFrame, task: RowTask) -> pl.DataFrame:
+def _transcribed(spoken: pl.LazyFrame, task: RowTask) -> pl.LazyFrame:
     """The rows of the utterances that are trained for the task: each is a row of its own."""
     template = asr_messages(_TEXT) if task == "asr" else tts_messages(_TEXT)
     before, after = dump_json(template).split(_TEXT)
