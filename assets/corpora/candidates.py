@@ -12,7 +12,7 @@ from validation.lake import Lake
 from validation.schemas import empty_frame
 
 _AUDIO = ("utterance_id", "audio_path", "audio_digest", "view_path", "view_digest", "fault", "promised_s")
-_ROWS = 2_048  # at once: with all their columns, several copies of them exist
+_ROWS = 4_096  # at once: with all their columns, several copies of them exist
 
 
 def candidates(lake: Lake, corpus: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
