@@ -34,7 +34,7 @@ up: install ## Dagster UI on :3000 and MLflow on :5000, until Ctrl-C
 	@$(BIN)/voxline up --home $(HOME_DIR)
 
 test: install chromium ## All tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Tests of the pages need a browser; they skip, and say so, where there is none and we may not install one.
 chromium:
