@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
+from speech_like import speech_like
 
 from assets.audio.quality import measure_corpus
 from assets.audio.resample import make_audio_22k
@@ -31,17 +31,6 @@ def shared_data(name: str) -> Path:
     if not folder.exists():
         pytest.skip(f"{folder} is not here")
     return folder.resolve()
-
-
-def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
-    """A buzz in syllables with pauses and faint noise, float32, peak 0.5: no measure finds fault with it."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * rate)) / rate
-    pitch = 110 + 40 * rng.random()
-    buzz = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, int(0.4 * rate / pitch)))
-    envelope = np.clip(np.sin(2 * np.pi * 3 * time + rng.random()), 0, None)
-    signal = 0.5 * buzz * envelope / np.abs(buzz).max() + 1e-4 * rng.standard_normal(time.size)
-    return signal.astype(np.float32)
 
 
 def write_speech(path: Path, seconds: float = 1.0, rate: int = 16_000, seed: int = 0) -> Path:
