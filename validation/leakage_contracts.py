@@ -7,22 +7,15 @@ from typing import Annotated
 import pandera.polars as pa
 import polars as pl
 
+from validation.contract import DIGEST, Contract
 from validation.leakage_rules import ACTIONS, RULES
 
-_DIGEST = r"^[0-9a-f]{64}$"
 
-
-class _Contract(pa.DataFrameModel):
-    class Config:
-        strict = True
-        ordered = True
-
-
-class AudioFingerprints(_Contract):
+class AudioFingerprints(Contract):
     """One row per distinct accepted audio of a corpus."""
 
     corpus: str
-    audio_digest: str = pa.Field(str_matches=_DIGEST)
+    audio_digest: str = pa.Field(str_matches=DIGEST)
     frames: Annotated[pl.List, pl.UInt32] = pa.Field(
         description="32 bits per 16 ms; 0 where it is quiet (validation/fingerprint.py)"
     )
@@ -30,7 +23,7 @@ class AudioFingerprints(_Contract):
     loud_frames: pl.Int64 = pa.Field(ge=0, description="below 12 the audio is known by its digest only")
 
 
-class Leakage(_Contract):
+class Leakage(Contract):
     """A training row that an evaluation set forbids: once per set and rule, with one row of the set that it meets."""
 
     evaluation_set: str
@@ -48,7 +41,7 @@ class Leakage(_Contract):
     detail: str
 
 
-class Duplicates(_Contract):
+class Duplicates(Contract):
     """A row that repeats an earlier one (in the order of the corpora and ids), within a corpus or across."""
 
     kind: str = pa.Field(isin=["audio", "near_audio", "text"])

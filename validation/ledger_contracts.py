@@ -7,6 +7,7 @@ from typing import Annotated
 import pandera.polars as pa
 import polars as pl
 
+from validation.contract import Contract
 from validation.reasons import LEDGER_STAGES, OUTCOMES, REASONS
 
 CHANGES = ("new", "changed", "gone")
@@ -14,13 +15,7 @@ VERDICTS = ("accept", "reject")
 _Time = Annotated[pl.Datetime, "us", "UTC"]
 
 
-class _Contract(pa.DataFrameModel):
-    class Config:
-        strict = True
-        ordered = True
-
-
-class LedgerHistory(_Contract):
+class LedgerHistory(Contract):
     """The rows whose end changed in a run, with the old and the new end; a run that changed nothing has none."""
 
     corpus: str
@@ -46,7 +41,7 @@ class LedgerHistory(_Contract):
     old_limit: float = pa.Field(nullable=True)
 
 
-class ReviewDecisions(_Contract):
+class ReviewDecisions(Contract):
     """What a person decided about a quarantined row, and what exactly was decided upon; rows are only ever added."""
 
     corpus: str
@@ -76,7 +71,7 @@ class ReviewDecisions(_Contract):
     )
 
 
-class ContractFailures(_Contract):
+class ContractFailures(Contract):
     """Rows that break a table's contract, and kept it from being written: the first ones of each partition."""
 
     table_name: str

@@ -7,18 +7,11 @@ from typing import Annotated
 import pandera.polars as pa
 import polars as pl
 
+from validation.contract import DIGEST, Contract
 from validation.tasks import ROW_TASKS
 
-_DIGEST = r"^[0-9a-f]{64}$"
 
-
-class _Contract(pa.DataFrameModel):
-    class Config:
-        strict = True
-        ordered = True
-
-
-class AcceptedUtterances(_Contract):
+class AcceptedUtterances(Contract):
     """Rows that passed contract and thresholds, with what the next steps need of their audio."""
 
     corpus: str
@@ -30,14 +23,14 @@ class AcceptedUtterances(_Contract):
     text: str
     licence: str
     source: str
-    source_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    source_digest: str = pa.Field(nullable=True, str_matches=DIGEST)
     conversation_id: str = pa.Field(nullable=True)
     marker: pl.Int32 = pa.Field(nullable=True)
     messages: str = pa.Field(nullable=True)
     audio_path: str = pa.Field(nullable=True)
-    audio_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    audio_digest: str = pa.Field(nullable=True, str_matches=DIGEST)
     view_path: str = pa.Field(nullable=True, description="of the same at 16 kHz")
-    view_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    view_digest: str = pa.Field(nullable=True, str_matches=DIGEST)
     duration_s: float = pa.Field(nullable=True)
     topic: str = pa.Field(nullable=True)
     difficulty: str = pa.Field(nullable=True)
@@ -58,7 +51,7 @@ class AcceptedUtterances(_Contract):
     char_error_rate: float = pa.Field(nullable=True)
 
 
-class TrainingRows(_Contract):
+class TrainingRows(Contract):
     """Side table of the JSONL files: one row per line."""
 
     corpus: str

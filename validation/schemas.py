@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
 from typing import Annotated, Any, Literal, cast
 
 import pandera.polars as pa
@@ -12,6 +10,7 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrors
 
 from validation.augmentation.contracts import Augmentations
+from validation.contract import DIGEST, Contract
 from validation.contract_errors import ContractError as ContractError
 from validation.contract_errors import failing_rows
 from validation.forget_contracts import Forgotten
@@ -45,17 +44,9 @@ TableName = Literal[
     "forgotten",
     "augmentations",
 ]
-_DIGEST = r"^[0-9a-f]{64}$"
-_BATCH = 4096
 
 
-class _Contract(pa.DataFrameModel):
-    class Config:
-        strict = True
-        ordered = True
-
-
-class RawUtterances(_Contract):
+class RawUtterances(Contract):
     """One row per utterance as its corpus states it; text-only rows have no audio."""
 
     corpus: str
@@ -77,7 +68,7 @@ class RawUtterances(_Contract):
     )
     audio_offset: pl.Int64 = pa.Field(nullable=True, ge=0, description="first byte of a member in its tar")
     audio_bytes: pl.Int64 = pa.Field(nullable=True, ge=0, description="of the file, or of the member")
-    source_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    source_digest: str = pa.Field(nullable=True, str_matches=DIGEST)
     licence: str
     conversation_id: str = pa.Field(nullable=True, description="rows of one JSONL row share it")
     marker: pl.Int32 = pa.Field(nullable=True, ge=0, description="which <|audio|> of the conversation")
@@ -88,14 +79,14 @@ class RawUtterances(_Contract):
     metadata: str = pa.Field(nullable=True, description="what else the corpus states of the row, as JSON")
 
 
-class Recordings(_Contract):
+class Recordings(Contract):
     """One row per recording that was cut into pieces: how much of it they are, and how much was left out."""
 
     corpus: str
     utterance_id: str = pa.Field(description="of the recording; its pieces' parent_id")
     source: str
     audio_uri: str
-    source_digest: str = pa.Field(str_matches=_DIGEST)
+    source_digest: str = pa.Field(str_matches=DIGEST)
     duration_s: float = pa.Field(nullable=True, ge=0, description="up to where it decodes; null: not at all")
     channels: pl.Int32 = pa.Field(nullable=True, gt=0)
     lanes: pl.Int32 = pa.Field(nullable=True, gt=0, description="channels that are cut each for itself")
@@ -107,17 +98,17 @@ class Recordings(_Contract):
     reason: str = pa.Field(nullable=True, isin=list(REASONS), description="why not all of it was heard")
 
 
-class Audio22k(_Contract):
+class Audio22k(Contract):
     """One row per audio file written to the lake: mono, 22,050 Hz, PCM16, and maybe the same at 16 kHz."""
 
     corpus: str
     utterance_id: str
     audio_path: str = pa.Field(description="relative to the lake's root")
-    audio_digest: str = pa.Field(str_matches=_DIGEST, description="of the PCM samples")
+    audio_digest: str = pa.Field(str_matches=DIGEST, description="of the PCM samples")
     frames: pl.Int64 = pa.Field(gt=0)
     duration_s: float = pa.Field(gt=0)
     view_path: str = pa.Field(nullable=True, description="of the view at 16 kHz, made from the source")
-    view_digest: str = pa.Field(nullable=True, str_matches=_DIGEST)
+    view_digest: str = pa.Field(nullable=True, str_matches=DIGEST)
     view_frames: pl.Int64 = pa.Field(nullable=True, gt=0)
     gain_db: float = pa.Field(description="of what is stored, over the source")
     gain_limit: str = pa.Field(
@@ -138,7 +129,7 @@ class Audio22k(_Contract):
     level_dbfs: float = pa.Field(description="RMS of the source")
 
 
-class AudioQuality(_Contract):
+class AudioQuality(Contract):
     """Measures of the source audio, one row per utterance (:mod:`validation.measures` says what each is).
 
     Those of models are null where the model is off, those of the transcript where there is none.
@@ -181,7 +172,7 @@ class AudioQuality(_Contract):
     char_error_rate: float = pa.Field(ge=0, nullable=True)
 
 
-class Ledger(_Contract):
+class Ledger(Contract):
     """What became of every row that was read; one row per utterance read and corpus."""
 
     corpus: str
@@ -195,15 +186,15 @@ class Ledger(_Contract):
     detail: str = pa.Field(description="for a person: names the file, the row, the value and the limit")
 
 
-class AudioTokens(_Contract):
+class AudioTokens(Contract):
     """Token ids by content: (digest of the audio, of the tokenizer, of what the audio went through before)."""
 
     corpus: str
-    audio_digest: str = pa.Field(str_matches=_DIGEST)
+    audio_digest: str = pa.Field(str_matches=DIGEST)
     view_digest: str = pa.Field(
-        nullable=True, str_matches=_DIGEST, description="of its view, for a tokenizer that works at 16 kHz"
+        nullable=True, str_matches=DIGEST, description="of its view, for a tokenizer that works at 16 kHz"
     )
-    tokenizer_digest: str = pa.Field(str_matches=_DIGEST)
+    tokenizer_digest: str = pa.Field(str_matches=DIGEST)
     augmentation_digest: str = pa.Field(
         str_matches=r"^([0-9a-f]{64})?$", description="empty: the audio as it is stored"
     )
@@ -245,18 +236,6 @@ def empty_frame(name: TableName) -> pl.DataFrame:
 def frame_from_rows(name: TableName, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """A frame with the table's column types from dictionaries that have all its columns."""
     return pl.DataFrame(rows, schema=polars_schema(name), orient="row")
-
-
-def frame_in_batches(name: TableName, rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
-    """Like :func:`frame_from_rows`, but for rows that are made one at a time.
-
-    Only a batch of them exists as Python objects at once: a large corpus as objects would not fit into memory.
-    """
-    left = iter(rows)
-    frames = [empty_frame(name)]
-    while batch := list(islice(left, _BATCH)):
-        frames.append(frame_from_rows(name, batch))
-    return pl.concat(frames)
 
 
 def validate_table(name: TableName, partition: str, frame: pl.DataFrame, first_row: int = 0) -> pl.DataFrame:

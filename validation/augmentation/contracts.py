@@ -5,16 +5,10 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-_DIGEST = r"^[0-9a-f]{64}$"
+from validation.contract import DIGEST, Contract
 
 
-class _Contract(pa.DataFrameModel):
-    class Config:
-        strict = True
-        ordered = True
-
-
-class Augmentations(_Contract):
+class Augmentations(Contract):
     """What each variant of a training row was drawn: one row per audio of it that is changed.
 
     The audio itself is nowhere stored; ``voxline augment render`` makes it again.
@@ -26,8 +20,8 @@ class Augmentations(_Contract):
     copy_number: pl.Int32 = pa.Field(ge=1)
     marker: pl.Int32 = pa.Field(ge=0, description="which <|audio|> of the row")
     utterance_id: str
-    audio_digest: str = pa.Field(str_matches=_DIGEST, description="of the original's audio")
-    augmentation_digest: str = pa.Field(str_matches=_DIGEST)
+    audio_digest: str = pa.Field(str_matches=DIGEST, description="of the original's audio")
+    augmentation_digest: str = pa.Field(str_matches=DIGEST)
     augmentation: str = pa.Field(description="JSON: each transform with its drawn values")
     seed: pl.Int64 = pa.Field(ge=0)
     original_s: float = pa.Field(gt=0, description="duration of the original's audio")
