@@ -50,7 +50,7 @@ def write_batches(
     try:
         with (
             lake.atomic_write(lake.table_path(name, partition)) as stream,
-            pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+            pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=False) as writer,
         ):
             for batch in _regrouped(batches, rows_per_group):
                 try:

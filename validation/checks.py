@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -189,7 +189,7 @@ def _is_beyond(size: float, limit: float, side: Literal["min", "max"]) -> bool:
     return size < limit if side == "min" else size > limit
 
 
-def is_outside(thresholds: Thresholds, columns: list[str], checks: tuple[Check, ...] = CHECKS) -> pl.Expr:
+def is_outside(thresholds: Thresholds, columns: Sequence[str], checks: tuple[Check, ...] = CHECKS) -> pl.Expr:
     """Whether a row of a table with these columns, ``language`` among them, violates any check.
 
     Equal to asking :class:`RowChecks` of each row, at the cost of a comparison per column.

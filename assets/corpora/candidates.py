@@ -39,11 +39,18 @@ def candidates(lake: Lake, corpus: str, columns: Sequence[str] | None = None) ->
             if more is None:
                 break
             held = pl.concat([held, more])
-        joined = raw.join(held, on="utterance_id", how="left", maintain_order="left")
-        yield joined.filter(pl.col("audio_uri").is_null() | pl.col("audio_path").is_not_null())
+        if raw["utterance_id"].equals(held["utterance_id"][: raw.height]):
+            # Nothing was lost, so nothing has to be copied.
+            joined = raw.hstack(held[: raw.height].drop("utterance_id"))
+        else:
+            joined = raw.join(held, on="utterance_id", how="left", maintain_order="left")
         held = held[joined["audio_path"].count() :]
         if held["utterance_id"].is_in(ids).any():
             raise _disorder(lake, corpus, held["utterance_id"][0])
+        batch = joined.filter(pl.col("audio_uri").is_null() | pl.col("audio_path").is_not_null())
+        del raw, joined  # they would be held while the batch is used
+        yield batch
+        del batch
     rest = pl.concat([held, *stored])
     if rest.height:
         raise _disorder(lake, corpus, rest["utterance_id"][0])

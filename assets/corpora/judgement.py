@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -49,6 +50,8 @@ class Judge:
         self._asked = checks_of(limits)
         self._checks = RowChecks(limits, self._asked)
         self._notes = RowChecks(limits, NOTES)
+        # A hundred expressions, and the same for every batch.
+        self._outside = cache(lambda columns, checks: is_outside(limits, columns, checks))
 
     def judge(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows that are accepted, their text in normal form, and how each row of the batch ends, in its order.
@@ -56,8 +59,7 @@ class Judge:
         Args:
             batch: Utterances with their audio and measures, no conversation divided.
         """
-        measured = self._with_text_measures(batch)
-        ended, decided = self._ended(measured)
+        ended, decided = self._ended(self._with_text_measures(batch))
         bad = pl.Series([one.utterance_id for one in ended], dtype=pl.String)
         rows = _with_companions(batch.with_columns(is_good=~pl.col("utterance_id").is_in(bad.implode())))
         kept = rows.filter("is_kept")
@@ -82,7 +84,7 @@ class Judge:
     def _ended(self, measured: pl.DataFrame) -> tuple[list[LedgerRow], dict[str, tuple[Decision, LedgerRow]]]:
         """Rows that end here for what they are, and those that are good because a person decided so."""
         is_decided = pl.col("utterance_id").is_in(self._decided.implode())
-        asked = measured.filter(is_outside(self._limits, measured.columns, self._asked) | is_decided)
+        asked = measured.filter(self._outside(tuple(measured.columns), self._asked) | is_decided)
         ended: list[LedgerRow] = []
         decided: dict[str, tuple[Decision, LedgerRow]] = {}
         for row in asked.iter_rows(named=True):
@@ -123,7 +125,7 @@ class Judge:
     def _noted(self, kept: pl.DataFrame, decided: dict[str, tuple[Decision, LedgerRow]]) -> list[LedgerRow]:
         """Ends of accepted rows with something to be told: that a person decided so, or a note."""
         columns = {*_NAMED, "duration_s", *(note.column for note in NOTES)}
-        told = kept.filter(is_outside(self._limits, kept.columns, NOTES)).select(sorted(columns))
+        told = kept.filter(self._outside(tuple(kept.columns), NOTES)).select(sorted(columns))
         noted = [self._ledger_row(row, self._notes) for row in told.iter_rows(named=True)]
         here = kept.filter(pl.col("utterance_id").is_in(pl.Series(list(decided), dtype=pl.String).implode()))
         reviewed = [decided[name][1] for name in here["utterance_id"]]
@@ -193,6 +195,9 @@ def _place(row: dict[str, Any]) -> str:
 
 def _with_companions(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with ``wanted`` and ``left``, the audios of their conversation, and ``is_kept``."""
+    if rows["conversation_id"].null_count() == rows.height:
+        alone = pl.lit(None, pl.UInt32)
+        return rows.with_columns(wanted=alone, left=alone, is_kept="is_good")
     is_audio = pl.col("marker").is_not_null()
     counted = rows.with_columns(
         # In JSON the marker stands as it is.

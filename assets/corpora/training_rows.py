@@ -48,12 +48,15 @@ def training_rows(accepted: Iterable[pl.DataFrame], lake_url: str) -> Iterator[p
             continue
         rows = batch if held is None else pl.concat([held, batch])
         runs = _runs(rows)
-        # The last conversation may go on in the next batch.
-        is_open = (runs["run"] == runs["run"].last()) & runs["conversation_id"].is_not_null()
-        held = rows.filter(is_open)
-        if rows.height > held.height:
-            yield _rows(runs.filter(~is_open), lake_url)
-    if held is not None and held.height:
+        held, whole = None, rows.height
+        if rows["conversation_id"][-1] is not None:
+            # The last conversation may go on in the next batch.
+            whole -= runs.filter(run=runs["run"].last()).height
+            held = rows[whole:]
+        del batch, rows  # they would be held while what is made of them is used
+        if whole:
+            yield _rows(runs[:whole], lake_url)
+    if held is not None:
         yield _rows(_runs(held), lake_url)
 
 
@@ -64,6 +67,8 @@ def json_text(text: pl.Expr) -> pl.Expr:
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with ``run``: a number that just the rows of one conversation of one line have in common."""
+    if rows["conversation_id"].null_count() == rows.height:
+        return rows.with_columns(run=pl.int_range(pl.len()))
     numbered = rows.with_columns(
         run=pl.int_range(pl.len()), line=pl.struct("conversation_id", "source").rle_id()
     )
@@ -82,15 +87,18 @@ def _rows(runs: pl.DataFrame, lake_url: str) -> pl.DataFrame:
         duration_s=pl.when(pl.col("audio_path").is_not_null()).then("duration_s"),
     )
     is_conversation = pl.col("conversation_id").is_not_null()
-    spoken = _spoken(told.filter(~is_conversation), runs["audio_path"].null_count() > 0)
+    has_conversations = runs["conversation_id"].null_count() < runs.height
+    alone = told.filter(~is_conversation) if has_conversations else told
+    spoken = _spoken(alone, runs["audio_path"].null_count() > 0)
     parts = [_transcribed(spoken, task) for task in _TRANSCRIBED]
-    if runs["conversation_id"].null_count() < runs.height:
+    if has_conversations:
         parts.append(_conversations(told.filter(is_conversation).collect()).lazy())
     wanted = pl.col("messages").str.count_matches(AUDIO_MARKER, literal=True)  # in JSON it stands as it is
-    rows = pl.concat(parts).sort("run", "order").with_columns(wanted=wanted).collect()
+    # An utterance's rows stay in the order of the parts.
+    rows = pl.concat(parts).sort("run", maintain_order=True).with_columns(wanted=wanted).collect()
     lacking = rows.filter(pl.col("wanted") != pl.col("audios").list.len())
     assert lacking.is_empty(), (lacking["row_id"][0], lacking["audios"][0].to_list())
-    return rows.drop("run", "order", "wanted")
+    return rows.drop("run", "wanted")
 
 
 def _spoken(utterances: pl.LazyFrame, lacks_audio: bool) -> pl.LazyFrame:
@@ -121,7 +129,6 @@ def _transcribed(spoken: pl.LazyFrame, task: RowTask) -> pl.LazyFrame:
     before, after = dump_json(template).split(_TEXT)
     return spoken.filter(pl.col("tasks").list.contains(task)).select(
         "run",
-        pl.lit(_TRANSCRIBED.index(task), pl.Int32).alias("order"),
         "corpus",
         pl.concat_str("utterance_id", pl.lit(f":{task}")).alias("row_id"),
         "split",
@@ -142,7 +149,6 @@ def _conversations(members: pl.DataFrame) -> pl.DataFrame:
     lists = {name: pl.col(column).drop_nulls() for name, column in _LISTS.items()}
     kept = ("audios", "utterance_ids", "audio_digests")  # in order; of the others each once
     rows = in_order.group_by("run", maintain_order=True).agg(
-        pl.lit(0, pl.Int32).first().alias("order"),
         pl.col("corpus").first(),
         pl.col("conversation_id").first().alias("row_id"),
         pl.col("split").first(),
