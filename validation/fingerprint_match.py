@@ -244,10 +244,8 @@ class _Index:
         for start, stop in pairwise([0, *(np.flatnonzero(np.diff(begun)) + 1), len(there)]):
             each = counts[inverse[start:stop]]
             begin = np.repeat(low[inverse[start:stop]] - np.cumsum(each) + each, each)
-            yield (
-                self._places[begin + np.arange(len(begin))].astype(np.int64),
-                np.repeat(there[start:stop], each),
-            )
+            here = self._places[begin + np.arange(len(begin))].astype(np.int64)
+            yield here, np.repeat(there[start:stop], each)
 
     def _compared(self, clips: Clips, hits: pl.DataFrame) -> pl.DataFrame:
         """The hits at whose offset the clips are one recording."""
