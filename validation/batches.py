@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,13 @@ from validation.local_files import spill_folder
 from validation.schemas import ContractError, TableName, empty_frame, validate_table
 from validation.scratch import scratch_room
 
-# Of DuckDB; it writes what is more to its temporary directory.
+# Of DuckDB; it writes what is more to its temporary directory, but not what its threads are at work on: with eight of
+# them, a join of a million rows with another million has no room in as much.
 _MEMORY_MB = 256
+_MB_PER_THREAD = 128
 # Small, so that a full batch of wide rows, a few times over while it is worked on, is little beside the libraries.
 ROWS_PER_GROUP = 4_096
+_PATTERN = re.compile(r"[\[*?]")
 _ROWS_READ = 2_048
 
 # Its own choice, mimalloc, keeps for good what each of its threads once needed: some 50 MiB more for the same tables.
@@ -121,12 +125,12 @@ def spool() -> Iterator[Spool]:
 
 
 @contextmanager
-def database(lake: Lake, memory_mb: int = _MEMORY_MB) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB that reads the lake's files."""
+def database(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB that reads the lake's files, within a fixed memory on any number of cores."""
     with scratch_room(duckdb.Error), spill_folder() as spill:
-        threads = len(os.sched_getaffinity(0))
+        threads = min(len(os.sched_getaffinity(0)), _MEMORY_MB // _MB_PER_THREAD)
         options: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{memory_mb}MB",
+            "memory_limit": f"{_MEMORY_MB}MB",
             "temp_directory": str(spill),
             "threads": threads,
             "preserve_insertion_order": False,
@@ -152,12 +156,18 @@ def files_of(lake: Lake, name: TableName, corpora: Sequence[str]) -> str:
 
 def parquet(lake: Lake, paths: Sequence[str]) -> str:
     """DuckDB's ``read_parquet`` over these files of the lake."""
-    return "read_parquet([" + ", ".join(quoted(lake.uri(path)) for path in paths) + "])"
+    named = quoted_path if lake.is_local else quoted
+    return "read_parquet([" + ", ".join(named(lake.uri(path)) for path in paths) + "])"
 
 
 def quoted(text: str) -> str:
     """The text as a string of SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quoted_path(path: str) -> str:
+    """The path of a local file as a string of SQL; DuckDB would take a folder called ``run[1]`` for a pattern."""
+    return quoted(_PATTERN.sub(r"[\g<0>]", path))
 
 
 def batches_of(

@@ -169,12 +169,14 @@ class RowChecks:
             # What is past its limit ends for that: nobody is asked whether it is near.
             if is_past if not check.margin else not is_past and _is_beyond(size, edge, check.side):
                 relation = "below" if check.side == "min" else "above"
+                sign = 1.0
+                if check.is_absolute and value < 0:  # then the limit that it meets is the one below zero
+                    relation, sign = "below", -1.0
                 if check.margin:
                     relation = f"within {check.margin:g}{check.unit} of"
-                detail = (
-                    f"{check.words} {value:.6g}{check.unit} is {relation} the limit of {limit:g}{check.unit}"
-                )
-                found.append(Violation(check.reason, float(value), edge, detail))
+                told = f"{sign * limit:g}{check.unit}"
+                detail = f"{check.words} {value:.6g}{check.unit} is {relation} the limit of {told}"
+                found.append(Violation(check.reason, float(value), sign * edge, detail))
         return found
 
     def _of(self, language: str) -> list[tuple[Check, float]]:

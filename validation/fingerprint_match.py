@@ -33,6 +33,8 @@ _FILTER_BITS = 27
 _SPREAD = np.uint32(0x9E3779B1)  # Knuth's multiplicative hash: the golden ratio of 2**32
 _COMPARED_AT_ONCE = 1 << 20
 _WORDS_AT_ONCE = 1 << 18
+# A tone's word is in every frame of a clip, and each of them meets all of the index that have it.
+_HITS_AT_ONCE = 1 << 20
 _ABOVE = (
     1 if sys.byteorder == "little" else 0
 )  # of the two halves of a 64-bit number, the one with the high bits
@@ -213,15 +215,16 @@ class _Index:
     def matches(self, clips: Clips, is_same_set: bool) -> pl.DataFrame:
         """The pairs with one of ``clips``, at their best offsets."""
         mine = self._clips
-        here, there = self._hits(clips.words)
-        if is_same_set and len(here):
-            query = mine.first + np.searchsorted(mine.bounds, here, side="right") - 1
-            clip = clips.first + np.searchsorted(clips.bounds, there, side="right") - 1
-            here, there = here[query < clip], there[query < clip]
-        query = np.searchsorted(mine.bounds, here, side="right") - 1
-        clip = np.searchsorted(clips.bounds, there, side="right") - 1
-        offset = (there - clips.bounds[clip]) - (here - mine.bounds[query])
-        hits = pl.DataFrame({"query": query, "clip": clip, "offset": offset}).unique()
+        found = [pl.DataFrame(schema=dict.fromkeys(("query", "clip", "offset"), pl.Int64))]
+        for here, there in self._hits(clips.words):
+            query = np.searchsorted(mine.bounds, here, side="right") - 1
+            clip = np.searchsorted(clips.bounds, there, side="right") - 1
+            offset = (there - clips.bounds[clip]) - (here - mine.bounds[query])
+            part = pl.DataFrame({"query": query, "clip": clip, "offset": offset}).unique()
+            if is_same_set:
+                part = part.filter(pl.col("query") + mine.first < pl.col("clip") + clips.first)
+            found.append(part)
+        hits = pl.concat(found).unique()
         parts = [self._compared(clips, part) for part in _bounded(hits, mine, clips) if part.height]
         if not parts:
             return pl.DataFrame(schema=_MATCHES)
@@ -229,18 +232,20 @@ class _Index:
         numbered = best.with_columns(pl.col("query") + mine.first, pl.col("clip") + clips.first)
         return numbered.select(pl.col(name).cast(kind) for name, kind in _MATCHES.items())
 
-    def _hits(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places of equal words: in the index's clips, and in ``words``."""
+    def _hits(self, words: NDArray[np.uint32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Places of equal words: in the index's clips, and in ``words``; a bounded number at a time."""
         byte, bit = _filter_place(words)
         there = np.flatnonzero((self._filter[byte] & bit) != 0)
         there = there[words[there] != 0]
         sought, inverse = np.unique(words[there], return_inverse=True)
         low = np.searchsorted(self._words, sought, side="left")
         counts = np.searchsorted(self._words, sought, side="right") - low
-        counts_each = counts[inverse]
-        begin = np.repeat(low[inverse] - np.cumsum(counts_each) + counts_each, counts_each)
-        here = self._places[begin + np.arange(len(begin))].astype(np.int64)
-        return here, np.repeat(there, counts_each)
+        begun = np.cumsum(counts[inverse]) // _HITS_AT_ONCE
+        for start, stop in pairwise([0, *(np.flatnonzero(np.diff(begun)) + 1), len(there)]):
+            each = counts[inverse[start:stop]]
+            begin = np.repeat(low[inverse[start:stop]] - np.cumsum(each) + each, each)
+            here = self._places[begin + np.arange(len(begin))].astype(np.int64)
+            yield here, np.repeat(there[start:stop], each)
 
     def _compared(self, clips: Clips, hits: pl.DataFrame) -> pl.DataFrame:
         """The hits at whose offset the clips are one recording."""

@@ -3,7 +3,7 @@
 A request is worked on in DuckDB, in tables of its own: ``selected`` (rows of ``raw_utterances``, with their stored
 audio), ``sharing`` (other rows with the very same audio), ``kept`` (rows that stay), and what none of these uses:
 ``gone_audio``, ``gone_files``, ``gone_uris``, ``gone_contents`` and ``gone_sources``; and ``noisy`` (variants of other
-rows that hold it as noise).
+rows that hold it as noise, and their audio).
 """
 
 # ruff: noqa: S608 - statements are made of our own names and quoted paths
@@ -144,8 +144,8 @@ def select(connection: duckdb.DuckDBPyConnection, lake: Lake, selector: Selector
     ).fetchall()
     # Variants of other rows into which a selected recording was mixed.
     connection.execute(
-        f"""CREATE TEMP TABLE noisy AS SELECT DISTINCT corpus, row_id FROM {_relation(lake, "augmentations")}
-            WHERE {_NOISE} IN (SELECT audio_digest FROM gone_audio)"""
+        f"""CREATE TEMP TABLE noisy AS SELECT DISTINCT corpus, row_id, audio_digest, augmentation_digest
+            FROM {_relation(lake, "augmentations")} WHERE {_NOISE} IN (SELECT audio_digest FROM gone_audio)"""
     ).fetchall()
 
 
@@ -257,6 +257,10 @@ def held_by(columns: Sequence[str], corpus: str, relation: str) -> str:
         found.append("source_digest IN (SELECT source_digest FROM gone_sources)")
     if not found and "uri" in columns:
         found.append("uri IN (SELECT audio_uri FROM gone_uris)")
+    if {"audio_digest", "augmentation_digest"} <= set(columns):  # what was made of it
+        found.append(
+            "(audio_digest, augmentation_digest) IN (SELECT (audio_digest, augmentation_digest) FROM noisy)"
+        )
     if "augmentation" in columns:  # noise is named in it
         found.append(f"coalesce({_NOISE} IN (SELECT audio_digest FROM gone_audio), false)")
     return f"coalesce({' OR '.join(found)}, false)" if found else "false"

@@ -102,7 +102,8 @@ def _remade(lake: Lake, corpora: Sequence[str]) -> Iterator[str]:
         if step in _OF_ALL or name.partition("--")[0] in corpora:
             yield path
     for path in lake.list_files("tables/contract_failures"):
-        if any(f"--{corpus}" in path for corpus in corpora):
+        table, _, partition = path.rpartition("/")[2].removesuffix(".parquet").partition("--")
+        if table in _OF_ALL or partition.partition("--")[0] in corpora:
             yield path
 
 

@@ -80,7 +80,7 @@ def copies_of(
 
 
 def copies_within(connection: duckdb.DuckDBPyConnection, lake: Lake, corpora: Sequence[str]) -> pl.DataFrame:
-    """Pairs of different audio of the corpora that are one recording; ``of_digest`` is the earlier one.
+    """Pairs of different audio of the corpora that are one recording, in either order, some of them twice.
 
     Needs the view ``utterances``.
     """

@@ -1,6 +1,7 @@
 """Rows that repeat another, within a corpus and across: the same samples, the same recording, the same words.
 
-Nothing is refused for it: a corpus may well say a thing twice. The table ``duplicates`` lets a mixture leave them out.
+Nothing is refused for it: a corpus may well say a thing twice. Without the rows of the table ``duplicates``, one of
+each is left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from validation.steps import StepOutcome, run_step, table_digest
 
 STEP = "duplicates"
 PARTITION = "all"
-_RECIPE = 1
+_RECIPE = 2
 
 
 def find_duplicates(lake: Lake, corpora: Sequence[str]) -> StepOutcome:
@@ -84,14 +85,19 @@ def _same(rule: str) -> str:
         ORDER BY r.place, r.utterance_id"""  # noqa: S608 - nothing in it comes from outside
 
 
+# Which of a pair's recordings is in the earlier row, their rows say: of two that repeat each other, none would be left.
 _SAME_RECORDING = f"""
-    WITH f AS (
+    WITH c AS (
+        SELECT digest, of_digest, correlation, "limit" FROM copies
+        UNION ALL SELECT of_digest, digest, correlation, "limit" FROM copies
+    ), f AS (
         SELECT audio_digest, unnest(min({_FIRST})) FROM utterances JOIN places USING (corpus)
-        WHERE audio_digest IN (SELECT of_digest FROM copies) GROUP BY audio_digest
+        WHERE audio_digest IN (SELECT of_digest FROM c) GROUP BY audio_digest
     )
     SELECT 'near_audio' AS kind, {_COLUMNS}, c.correlation AS value, c."limit"
-    FROM copies c JOIN f ON f.audio_digest = c.of_digest JOIN utterances r ON r.audio_digest = c.digest
+    FROM c JOIN f ON f.audio_digest = c.of_digest JOIN utterances r ON r.audio_digest = c.digest
         JOIN places p ON p.corpus = r.corpus
+    WHERE (f.place, f.utterance_id) < (p.place, r.utterance_id)
     QUALIFY row_number() OVER (PARTITION BY r.corpus, r.utterance_id
         ORDER BY c.correlation DESC, f.place, f.utterance_id) = 1
     ORDER BY p.place, r.utterance_id"""  # noqa: S608 - nothing in it comes from outside

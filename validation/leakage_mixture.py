@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -39,7 +39,7 @@ _FOR_EVALUATION = frozenset(
         "validation",
     }
 )
-_WORD = re.compile(r"[^a-z0-9]+")
+_APART = re.compile(r"[^a-z0-9]+")
 
 
 class MixtureDataset(Strict):
@@ -106,6 +106,4 @@ def _findings(path: Path) -> Iterator[dict[str, Any]]:
 
 def _word_for_evaluation(name: str) -> str | None:
     """The word of the name that says so, such as ``dev`` in ``AISHELL-1/dev.jsonl``."""
-    stem = PurePosixPath(name.strip().lower()).with_suffix("")
-    words = _WORD.split(str(stem))
-    return next((word for word in words if word in _FOR_EVALUATION), None)
+    return next((word for word in _APART.split(name.lower()) if word in _FOR_EVALUATION), None)

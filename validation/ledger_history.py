@@ -67,15 +67,14 @@ def _record(lake: Lake, corpus: str, run: RunOfLedger) -> int:
     }
     if state["ledger"] == digest:
         return 0
-    if not all(lake.exists(path) for path in state["parts"]):
-        # Removed by hand, or by a run beside the one that named them, in a store without turns.
-        state["parts"] = []
-    _remove_copies(lake, corpus, state["parts"])
+    before = state["parts"]
+    if not all(lake.exists(path) for path in before):
+        # Removed by hand, or by a run beside the one that named them, in a store without turns: all rows are new.
+        before = []
+    _remove_copies(lake, corpus, before)
     sequence = int(state["sequence"]) + 1
     partition = f"{corpus}--{sequence:06d}"
     with database(lake) as connection:
-        # Whoever removed a copy has all its rows recorded as new.
-        before = [path for path in state["parts"] if lake.exists(path)]
         statement = _changes(lake, corpus, before)
         rows = (
             0 if statement is None else _write(lake, connection, partition, corpus, sequence, run, statement)

@@ -65,6 +65,8 @@ class NewFile(io.BufferedWriter):
                 os.fsync(self.fileno())
             # Before it is closed: the lock goes then, and a file without one is taken away.
             self._path.replace(place)
+            if durable:
+                _sync_folder(place.parent)  # where the new name stands
         self.close()
 
     def drop(self) -> None:
@@ -80,6 +82,14 @@ class NewFile(io.BufferedWriter):
         except OSError as error:
             self.failure = error
             raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def new_file(folder: Path, place: Path) -> NewFile:

@@ -157,9 +157,12 @@ class ObjectReader(io.RawIOBase):
             raise
         body = answer["Body"]
         try:
+            etag = answer.get("ETag")
+            if self._etag not in (None, etag):  # not every store knows If-Match
+                raise ObjectError(f"{self._url} was changed while it was read")
             total = _TOTAL.fullmatch(answer.get("ContentRange", ""))
             self._size = int(total[1]) if total is not None else int(answer["ContentLength"])
-            self._etag = answer.get("ETag")
+            self._etag = etag
             whole = min(end, self._size) - start
             if total is None and first:
                 raise ObjectError(f"{self._url}: the store does not know ranges of bytes")

@@ -1,7 +1,7 @@
 """An S3 store: s3fs with timeouts, retries and errors of our own, and nothing remembered of what others may change.
 
 Each request is tried by botocore's standard mode, which waits longer after each failure; s3fs' own retries around it
-are off, because together they would multiply. Bodies are read, and resumed, by :mod:`validation.object_streams`.
+are off, because together they would multiply. Bodies are read, and resumed, by :mod:`validation.object_reader`.
 """
 
 from __future__ import annotations

@@ -176,9 +176,9 @@ class ObjectWriter(io.RawIOBase):
             )
         except FileNotFoundError as error:
             # The answer to an earlier attempt was lost, or somebody ended the upload: the object itself says which.
-            found = self._store.head(self._path)
+            found = self._told(lambda: self._store.head(self._path))
             if found is None or not _agrees(found, expected):
-                raise StoreError(f"{self._url}: its upload was ended by somebody else") from error
+                raise self._ended() from error
         self._upload = None
         found = self._told(lambda: self._store.head(self._path)) or {}
         size = found.get("ContentLength")
@@ -210,6 +210,8 @@ class ObjectWriter(io.RawIOBase):
         for attempt in range(self._store.settings.attempts):
             try:
                 return self._call(method, **checked)
+            except FileNotFoundError as error:
+                raise self._ended() from error
             except ObjectError as error:
                 is_last = attempt + 1 == self._store.settings.attempts
                 if is_last or code_of(error.__cause__ or error)[0] not in _DAMAGED:
@@ -223,8 +225,11 @@ class ObjectWriter(io.RawIOBase):
         except ObjectError as error:
             raise StoreError(f"cannot be written: {error}") from error
 
+    def _ended(self) -> StoreError:
+        return StoreError(f"{self._url}: its upload was ended by somebody else")
+
     def _refuse(self, sent: str, kept: str, size: int | None) -> None:
-        self._store.remove(self._path)
+        self._told(lambda: self._store.remove(self._path))
         sizes = "" if size is None else f", {size} bytes"
         raise StoreError(
             f"{self._url}: {self._written} bytes with MD5 {sent} were sent, and the store keeps {kept}{sizes}; it was "

@@ -48,6 +48,8 @@ def _conditions(contract: type[pa.DataFrameModel]) -> tuple[list[tuple[str, pl.D
             return None
         if not column.nullable:
             conditions.append(pl.col(name).is_not_null().all())
+            if column.dtype.type.is_float():  # pandera takes NaN for a null
+                conditions.append(pl.col(name).is_not_nan().all())
         for check in column.checks:
             if check.name not in _CONDITIONS or not check.ignore_na or check.element_wise:
                 return None

@@ -115,8 +115,9 @@ def filesystem_of(url: str) -> tuple[Any, str]:
         ConfigurationError: for an S3 URL without a bucket, or with credentials in it.
     """
     if not is_s3(url):
-        filesystem, path = fsspec.core.url_to_fs(url)
-        return filesystem, path
+        # Not by fsspec's own parsing, to which "::" in a name begins another URL.
+        kind = fsspec.get_filesystem_class(url.partition("://")[0] if "://" in url else "file")
+        return kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
     path = url.partition("://")[2].rstrip("/")
     bucket = path.partition("/")[0]
     if not bucket or "@" in bucket or ":" in bucket:
@@ -135,12 +136,7 @@ def at_once(*urls: str) -> int:
 
 def open_url(url: str) -> Any:
     """A context manager of the URL's bytes, to read and seek in."""
-    if is_s3(url):
-        store, path = filesystem_of(url)
-    else:
-        # Not by fsspec's own opening, to which "::" in a name begins another URL.
-        kind = fsspec.get_filesystem_class(url.partition("://")[0])
-        store, path = kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
+    store, path = filesystem_of(url)
     stream: IO[bytes] = store.open(path, "rb")
     return stream
 

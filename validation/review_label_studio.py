@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import duckdb
 
-from validation.batches import quoted
+from validation.batches import quoted_path
 from validation.review_files import Answer, AudioAddress, ReviewError, verdict_of
 from validation.review_queue import QueueItem
 
@@ -86,7 +86,7 @@ def _tasks(path: Path) -> Iterator[dict[str, Any]]:
     path.stat()
     columns = ", ".join(f"{name}: 'JSON'" for name in _TASK)
     options = f"format = 'array', maximum_object_size = {_LARGEST_TASK}, columns = {{{columns}}}"
-    statement = f"SELECT {', '.join(_TASK)} FROM read_json({quoted(str(path))}, {options})"  # noqa: S608 - quoted
+    statement = f"SELECT {', '.join(_TASK)} FROM read_json({quoted_path(str(path))}, {options})"  # noqa: S608 - quoted
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
         rows = connection.execute(statement)
@@ -120,7 +120,8 @@ def _is_text(data: Any, name: str) -> bool:
 
 
 def _answer(place: str, data: dict[str, Any], annotation: dict[str, Any]) -> Answer | str:
-    results = [one for one in annotation.get("result") or [] if isinstance(one, dict)]
+    given = annotation.get("result")
+    results = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     choices = _values(results, "decision", "choices")
     decision = verdict_of(choices[0]) if len(choices) == 1 else None
     if decision is None:
@@ -148,7 +149,7 @@ def _values(results: list[dict[str, Any]], name: str, kind: str) -> list[str]:
         value = result.get("value")
         if result.get("from_name") == name and isinstance(value, dict):
             given = value.get(kind, [])
-            found += [given] if isinstance(given, str) else [str(one) for one in given]
+            found += [str(one) for one in given] if isinstance(given, list) else [str(given)]
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
@@ -121,20 +120,10 @@ class Thresholds(Strict):
         return _validated(merged, "thresholds")
 
 
-def load_thresholds(path: Path | None = None) -> Thresholds:
-    """The project's thresholds, or those of another file of the same form.
-
-    Raises:
-        ThresholdError: naming the file, the entry, the value and what is allowed.
-    """
-    if path is None:
-        text, name = (
-            files("validation").joinpath("thresholds.yaml").read_text(encoding="utf-8"),
-            "thresholds.yaml",
-        )
-    else:
-        text, name = path.read_text(encoding="utf-8"), str(path)
-    return _validated(yaml.safe_load(text), name)
+def load_thresholds() -> Thresholds:
+    """The project's thresholds."""
+    text = files("validation").joinpath("thresholds.yaml").read_text(encoding="utf-8")
+    return _validated(yaml.safe_load(text), "thresholds.yaml")
 
 
 def primary_language(language: str) -> str:

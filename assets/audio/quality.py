@@ -24,7 +24,7 @@ from validation.text.rates import SpeakingRates, chars_per_second_expr, with_rat
 from validation.thresholds import primary_language
 
 STEP = "audio_quality"
-_RECIPE = 3
+_RECIPE = 4
 _MEDIANS = ("duration_s", "level_dbfs", "loudness_lufs", "snr_db", "bandwidth_hz", "chars_per_second")
 _ERROR_RATES = ("word_error_rate", "char_error_rate")
 _OF_TEXT = ("chars_per_second", "rate_deviation", *_ERROR_RATES)

@@ -23,7 +23,7 @@ from validation.text.measures import text_keys
 from validation.thresholds import Thresholds
 
 STEP: Stage = "accepted_utterances"
-_RECIPE = 3
+_RECIPE = 4
 
 
 def accept(entry: CorpusEntry, lake: Lake) -> StepOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from validation.forget import NothingToForgetError
 from validation.forget_purge import stored_corpora, unused_audio
 from validation.forgotten import Selector
 from validation.ledger import balance
+from validation.schemas import frame_from_rows
 
 
 @pytest.fixture
@@ -70,6 +72,51 @@ def test_a_forgotten_speaker_does_not_come_back_with_new_files_or_under_new_name
     assert ended.height == 4
     assert balance(lake, "made").holds
     assert holds(Path(lake.root), "zebediah", "new words", "innocent", "copy.wav") == []
+
+
+def test_what_was_made_of_others_with_it_in_the_background_goes_too(tmp_path, make, workspace):
+    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
+    prepare(entry, lake, make)
+    rows = {row["speaker"]: row for row in lake.read_table("accepted_utterances", "made").to_dicts()}
+    ours, theirs = rows["ben"], rows["zebediah"]
+    variant = {
+        "corpus": "made",
+        "row_id": "r~1",
+        "original": "r",
+        "copy_number": 1,
+        "marker": 0,
+        "utterance_id": ours["utterance_id"],
+        "audio_digest": ours["audio_digest"],
+        "augmentation_digest": "e" * 64,
+        "augmentation": json.dumps({"noise": {"audio_digest": theirs["audio_digest"]}}),
+        "seed": 0,
+        "original_s": 1.0,
+        "duration_s": 1.0,
+    }
+    quiet = {**variant, "row_id": "r~2", "augmentation_digest": "f" * 64, "augmentation": "{}"}
+    lake.write_table("augmentations", "made", frame_from_rows("augmentations", [variant, quiet]))
+    tokens = lake.read_table("audio_tokens", "made")
+    more = [
+        {**row, "augmentation_digest": one["augmentation_digest"]}
+        for row in tokens.filter(audio_digest=ours["audio_digest"]).to_dicts()
+        for one in (variant, quiet)
+    ]
+    lake.write_table("audio_tokens", "made", pl.concat([tokens, frame_from_rows("audio_tokens", more)]))
+    apply(workspace, ANN)
+    left = lake.read_table("audio_tokens", "made").filter(audio_digest=ours["audio_digest"])
+    assert set(left["augmentation_digest"]) == {"", "f" * 64}
+
+
+def test_failures_of_tables_over_all_corpora_are_not_kept_and_others_corpora_are(tmp_path, make, workspace):
+    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
+    prepare(entry, lake, make)
+    partitions = ("leakage--held_out", "audio_22k--made", "ledger--made--audio_22k", "audio_22k--made_two")
+    for partition in partitions:
+        lake.write_table("contract_failures", partition, frame_from_rows("contract_failures", []))
+    apply(workspace, ANN)
+    assert [Path(path).stem for path in lake.list_files("tables/contract_failures")] == [
+        "audio_22k--made_two"
+    ]
 
 
 def test_a_listing_names_every_holder_and_changes_nothing(tmp_path, make, workspace):

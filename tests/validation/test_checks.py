@@ -107,6 +107,12 @@ def test_each_measure_out_of_its_limits_has_a_reason(measures, reason):
     assert f"{value:.6g}" in violation.detail and f"{violation.limit:g}" in violation.detail
 
 
+def test_the_limit_below_zero_is_told_of_values_below_zero():
+    (violation,) = found(dc_offset=-0.2)
+    assert (violation.value, violation.limit) == (-0.2, -0.1)
+    assert "-0.2 of full scale is below the limit of -0.1 of full scale" in violation.detail
+
+
 def test_each_check_is_tried():
     assert {reason for _, reason in OUTSIDE} == {check.reason for check in CHECKS}
 
@@ -148,7 +154,7 @@ def test_what_is_near_a_limit_is_for_a_person_where_the_thresholds_say_how_near(
     for measures, edge in (
         ({"snr_db": 4.5}, 5.0),
         ({"clipped_share": 0.007}, 0.006),
-        ({"dc_offset": -0.06}, 0.05),
+        ({"dc_offset": -0.06}, -0.05),
         ({"chars_per_second": 38.0}, 37.0),
     ):
         (near,) = violations(limits, {**GOOD, **measures}, "en", checks)

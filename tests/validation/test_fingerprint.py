@@ -13,6 +13,7 @@ import soxr
 from leaking_rows import RATE_HZ as RATE
 from leaking_rows import syllables
 
+from validation import fingerprint_match
 from validation.fingerprint import FEWEST_FRAMES, fingerprint, loud_frames
 from validation.fingerprint_confirm import LEAST_CORRELATION, correlation
 from validation.fingerprint_match import Clips, find_copies
@@ -96,6 +97,18 @@ def test_blocks_of_the_index_change_nothing():
     prints = [fingerprint(syllables(2.0, seed), RATE) for seed in range(8)]
     copies = [fingerprint(*CHANGES["opus"](syllables(2.0, seed))) for seed in range(8)]
     assert pairs(prints, copies, block_entries=5000) == pairs(prints, copies)
+
+
+def test_a_word_that_every_frame_has_is_met_in_a_bounded_number_of_hits_at_once(monkeypatch):
+    tone = np.full(250, 7, dtype=np.uint32)
+    many = Clips(0, np.full(40 * 100, 7, dtype=np.uint32), np.arange(0, 4001, 100))
+    before = find_copies([Clips(0, tone, np.array([0, 250]))], lambda: [many], flips=False)
+    monkeypatch.setattr(fingerprint_match, "_HITS_AT_ONCE", 1000)
+    index = fingerprint_match._Index(Clips(0, tone, np.array([0, 250])), flips=False)
+    sizes = [len(here) for here, _ in index._hits(many.words)]
+    assert sum(sizes) == 125 * 4000 and max(sizes) < 1000 + 125
+    after = find_copies([Clips(0, tone, np.array([0, 250]))], lambda: [many], flips=False)
+    assert before.height == 40 and after.equals(before)
 
 
 def test_within_one_set_each_pair_is_given_once_and_nothing_is_its_own_copy():

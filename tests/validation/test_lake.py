@@ -8,9 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.sql import query
+from validation import batches
 from validation.lake import Lake, MissingTableError
 from validation.lake_files import LakeFiles
-from validation.ledger import LedgerRow, ledger_frame
+from validation.ledger import LedgerRow, ledger_counts, ledger_frame, write_ledger_part
 from validation.schemas import ContractError, frame_from_rows
 from validation.steps import run_step, table_digest
 
@@ -95,6 +97,24 @@ def test_uris_open_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Lake("lake").uri("a/b") == f"{tmp_path.resolve()}/lake/a/b"
     assert Lake("s3://bucket/prefix/").uri("a/b") == "s3://bucket/prefix/a/b"
+
+
+@pytest.mark.parametrize("name", ["run[1]", "run*", "run?", "run::1"])
+def test_a_folder_of_any_name_is_that_folder_and_no_other(tmp_path, name):
+    for one, rows in (("run1", 1), (name, 2)):
+        ended = [LedgerRow("c", f"u{n}", "s", "raw_utterances", "empty_text", "d") for n in range(rows)]
+        write_ledger_part(Lake(str(tmp_path / one)), "c", "raw_utterances", ended)
+    lake = Lake(str(tmp_path / name))
+    assert Path(lake.root).name == name
+    assert ledger_counts(lake, "c")["rows"].to_list() == [2]
+    assert query(lake, "SELECT count(*) AS rows FROM ledger")["rows"].to_list() == [2]
+
+
+def test_queries_have_no_more_threads_than_their_memory_is_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches.os, "sched_getaffinity", lambda _: set(range(64)))
+    with batches.database(Lake(str(tmp_path))) as connection:
+        ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+    assert threads == 2
 
 
 class Counter:

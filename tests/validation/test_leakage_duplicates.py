@@ -39,3 +39,20 @@ def test_duplicates_are_listed_once_each_with_the_first_of_them(lake):
     }
     assert outcome.summary["kinds"] == {"audio": 2, "near_audio": 1, "text": 1}
     assert not find_duplicates(lake, corpora).recomputed
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("y", "x")])
+def test_the_earlier_row_is_the_one_that_is_repeated_whatever_its_digest(lake, names):
+    first, second = names
+    audio = {first: syllables(2.0, 1), second: copied(syllables(2.0, 1))}
+    corpora = fill(lake, [row("a1", audio=first), row("a2", audio=second)], audio)
+    find_duplicates(lake, corpora)
+    found = lake.read_table("duplicates", "all").select("kind", "utterance_id", "of_utterance_id")
+    assert found.rows() == [("near_audio", "a2", "a1")]
+
+
+def test_of_rows_that_repeat_one_another_one_is_left(lake):
+    audio = {"x": syllables(2.0, 1), "y": copied(syllables(2.0, 1))}
+    rows = [row("a1", audio="x"), row("b1", corpus="d", audio="y"), row("c1", corpus="e", audio="x")]
+    find_duplicates(lake, fill(lake, rows, audio))
+    assert set(lake.read_table("duplicates", "all")["utterance_id"]) == {"b1", "c1"}

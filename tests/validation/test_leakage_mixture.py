@@ -60,14 +60,18 @@ def test_upstreams_stage_1_mixture_is_refused_by_its_rows(lake):
     assert refused == {f"{path}:1" for path in mixture_findings([STAGE_1])["utterance_id"]}
 
 
-def test_a_part_that_is_not_drawn_is_only_reported(tmp_path):
+def test_a_part_is_known_by_its_whole_name_and_only_reported_where_it_is_not_drawn(tmp_path):
     path = tmp_path / "mixture.yaml"
     parts = {
         "a": {"ratio": 0.0, "data_paths": ["x/dev.jsonl"]},
         "b": {"ratio": 1, "data_paths": ["latest.jsonl"]},
+        "c": {"ratio": 1, "data_paths": ["fleurs.test", "fleurs.train"]},
     }
     path.write_text(yaml.safe_dump({"dataset": parts}))
-    assert mixture_findings([path])["action"].to_list() == ["report"]
+    assert mixture_findings([path]).select("action", "utterance_id").rows() == [
+        ("report", "x/dev.jsonl"),
+        ("block", "fleurs.test"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,22 @@ def test_a_file_that_cannot_be_written_is_named_whoever_writes_it(
     assert not lake.exists("x.parquet") and left(tmp_path) == []
 
 
+def test_what_must_last_has_its_name_on_the_disk_too(
+    lake: LakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, synced = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        really(descriptor)
+
+    monkeypatch.setattr(local_files.os, "fsync", fsync)
+    lake.write_bytes("audio/x.wav", b"x", durable=False)
+    assert synced == []
+    lake.write_bytes("tables/x.parquet", b"x")
+    assert synced[1:] == ["tables"]
+
+
 def test_an_error_of_whoever_writes_stays_what_it_is(lake: LakeFiles) -> None:
     with pytest.raises(PermissionError, match="somebody"), lake.atomic_write("x"):
         raise PermissionError("somebody else's")

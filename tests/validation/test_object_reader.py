@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import random
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
+import pytest
 from fsspec.asyn import get_loop
 
 from validation.object_reader import ObjectReader, SharedReader
-from validation.remote import RemoteSettings
+from validation.remote import ObjectError, RemoteSettings
 
 _DATA = random.Random(0).randbytes(6_000_000)
 
@@ -33,6 +36,7 @@ class _Store:
     """What a reader asks of a store, from memory."""
 
     settings: RemoteSettings = field(default_factory=RemoteSettings)
+    etags: Iterator[str] = field(default_factory=lambda: repeat("e"))
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -52,7 +56,11 @@ class _Store:
         first, last = int(found[1]), int(found[2])
         self.ranges.append((first, last))
         data = _DATA[first : last + 1]
-        return {"Body": _Body(data), "ContentRange": f"bytes {first}-{last}/{len(_DATA)}", "ETag": "e"}
+        return {
+            "Body": _Body(data),
+            "ContentRange": f"bytes {first}-{last}/{len(_DATA)}",
+            "ETag": next(self.etags),
+        }
 
 
 def opened(store: _Store) -> io.BufferedReader:
@@ -85,6 +93,12 @@ def test_forwards_few_requests_are_made_and_after_a_seek_little_is_read() -> Non
     stream.seek(2_000_000)
     stream.read(1000)
     assert sum(last - first + 1 for first, last in store.ranges) < 300_000
+
+
+def test_two_versions_are_no_mixture_where_the_store_does_not_know_conditions() -> None:
+    stream = ObjectReader(_Store(etags=iter("ab")), "b", "k")
+    with pytest.raises(ObjectError, match="was changed while it was read"):
+        stream.readall()
 
 
 def test_threads_read_where_they_sought() -> None:

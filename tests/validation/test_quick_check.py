@@ -61,6 +61,8 @@ def test_what_pandera_refuses_is_not_passed(name):
             wrong.append(
                 frame.with_columns(pl.when(first).then(None).otherwise(pl.col(column)).alias(column))
             )
+        if not spec.nullable and spec.dtype.type.is_float():
+            wrong.append(frame.with_columns(pl.lit(float("nan")).alias(column)))
         for check in spec.checks:
             told = check.statistics
             bad: Any = None

@@ -42,10 +42,3 @@ def test_overriding_replaces_only_what_is_named():
 def test_thresholds_that_make_no_sense_are_refused(values, said):
     with pytest.raises(ThresholdError, match=said):
         load_thresholds().overridden(values)
-
-
-def test_a_file_of_thresholds_is_checked_too(tmp_path):
-    path = tmp_path / "limits.yaml"
-    path.write_text("min_duration_s: 1\n")
-    with pytest.raises(ThresholdError, match=r"limits\.yaml: max_duration_s: Field required"):
-        load_thresholds(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 import jiwer
@@ -12,7 +11,7 @@ from validation.text.scripts import UNSPACED
 # In a shorter one, a single figure written as digits is an error rate of one half.
 _FEWEST_WORDS = 3
 _FEWEST_CHARACTERS = 8
-_APART = re.compile(r"[^\w'’]+|_")
+_WORD_KINDS = ("L", "M", "N")  # Unicode's letters, marks (the vowels of India's and Thai script) and numbers
 
 
 def error_rates(text: str, heard: str, language: str) -> tuple[float | None, float | None]:
@@ -39,4 +38,6 @@ def error_rates(text: str, heard: str, language: str) -> tuple[float | None, flo
 
 def _words(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-    return _APART.sub(" ", plain).split()
+    return "".join(
+        one if one == "'" or unicodedata.category(one)[0] in _WORD_KINDS else " " for one in plain
+    ).split()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import polars as pl
 
-from validation.text.normal import normal_text_expr
+from validation.text.normal import normal_text, normal_text_expr
 from validation.text.scripts import SCRIPTS, UNSPACED
 from validation.thresholds import primary_language_expr
 
@@ -88,7 +89,8 @@ def _script_share(table: pl.DataFrame) -> pl.Series:
     known = table.select("_normal", "_language", is_told=is_told).with_row_index()
     for language in sorted(one for one in table["_language"].unique() if one in SCRIPTS):
         own = "".join(rf"\p{{{script}}}" for script in SCRIPTS[language])
-        foreign = rf"[\p{{L}}--[{own}]]"
+        # Letters that many scripts share have none of their own, such as the length mark of Japanese.
+        foreign = rf"[\p{{L}}--[{own}\p{{Common}}\p{{Inherited}}]]"
         # Most texts have none, which is quickly seen; letters are only counted of the others.
         mixed = known.filter("is_told", pl.col("_language") == language, text.str.contains(foreign))
         counted = mixed.select(1.0 - text.str.count_matches(foreign) / text.str.count_matches(r"\p{L}"))
@@ -128,7 +130,7 @@ def _unwanted_words(unwanted: Sequence[str]) -> pl.Expr:
     if not unwanted:
         return pl.lit(None, dtype=pl.Int64)
     # Longest first: of two that begin alike, the longer one is meant.
-    words = sorted({re.escape(" ".join(word.lower().split())) for word in unwanted}, key=len, reverse=True)
+    words = sorted({normal_text(word).lower() for word in unwanted}, key=len, reverse=True)
     return (
         pl.col("_normal").str.count_matches(rf"(?:{'|'.join(_whole(word) for word in words)})").cast(pl.Int64)
     )
@@ -136,11 +138,12 @@ def _unwanted_words(unwanted: Sequence[str]) -> pl.Expr:
 
 def _whole(word: str) -> str:
     # No word boundary lies between two Han characters: there, the characters themselves are looked for.
-    first, last = word.lstrip("\\")[0], word[-1]
-    return (r"\b" if _is_spaced(first) else "") + word + (r"\b" if _is_spaced(last) else "")
+    first, last = (r"\b" if _is_spaced(word[place]) else "" for place in (0, -1))
+    return first + re.escape(word) + last
 
 
 def _is_spaced(character: str) -> bool:
-    return character.isalnum() and not re.match(
+    is_of_a_word = unicodedata.category(character)[0] in ("L", "M", "N")
+    return is_of_a_word and not re.match(
         r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]", character
     )

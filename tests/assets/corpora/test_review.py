@@ -26,7 +26,7 @@ from reviewing import (
 from assets.corpora.acceptance import accept
 from validation.errors import UserError
 from validation.ledger import LedgerRow, balance, ledger_frame
-from validation.review_label_studio import write_tasks
+from validation.review_label_studio import read_tasks, write_tasks
 from validation.review_queue import review_queue
 
 
@@ -178,6 +178,15 @@ def test_label_studio_tasks_go_out_and_come_back_as_its_export_has_them(corpus, 
     }
     assert "by eve@example.org at 2026-11-20 09:14:01 UTC" in row_of(lake, "b")["detail"]
     assert lake.read_table("accepted_utterances", "made")["text"].to_list() == ["the words that are said"]
+
+
+@pytest.mark.parametrize("result", [5, {"a": 1}, [{"from_name": "decision", "value": {"choices": 5}}]])
+def test_an_annotation_that_is_none_is_told_by_its_place(result, tmp_path):
+    data = {"id": "u", "corpus": "made", "content": "x"}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([{"id": 1, "data": data, "annotations": [{"id": 2, "result": result}]}]))
+    with pytest.raises(UserError, match=r"task 1, annotation 2: decision \[.*\] is none"):
+        read_tasks(path)
 
 
 def test_decisions_that_contradict_each_other_are_told(corpus, lake, tmp_path):

@@ -27,6 +27,13 @@ def test_characters_where_no_spaces_part_the_words():
     assert characters == pytest.approx(1 / 9)
 
 
+def test_vowels_that_are_marks_count():
+    words, characters = error_rates("मेरा नाम राम है", "मेरी नमी रमा है", "hi")
+    assert words == pytest.approx(3 / 4)
+    assert characters == pytest.approx(5 / 15)
+    assert error_rates("กินข้าวที่บ้าน", "กนขาวทบาน", "th")[1] == pytest.approx(5 / 14)
+
+
 @pytest.mark.parametrize(
     ("text", "language"), [("five", "en"), ("two words", "en"), ("你好", "zh"), ("!?", "en")]
 )

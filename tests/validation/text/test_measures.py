@@ -49,6 +49,9 @@ def test_control_characters_are_counted(text, count):
         ("wo men qu", "zh", 0.0),
         ("用Python写代码", "zh", 0.4),
         ("カタカナとひらがなと漢字", "ja", 1.0),
+        # Letters that scripts share are nobody's: the length mark, the Arabic stretching.
+        ("スーパーでビールとコーヒー", "ja", 1.0),
+        ("ســـــــلام", "ar", 1.0),
         ("한국어 문장", "ko_KR", 1.0),
         ("हिन्दी में", "hi", 1.0),
         ("äöü ß é ñ", "de", 1.0),
@@ -108,6 +111,14 @@ def test_a_text_that_many_rows_have_is_counted_if_it_is_a_sentence():
 def test_unwanted_words_are_whole_words(text, count):
     unwanted = ("damn", "bad  phrase", "脏话", "c++")
     assert measured(text, unwanted=unwanted)["unwanted_words"] == count
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "count"),
+    [("यह गाना है", "गा", 0), ("तू गा", "गा", 1), ("le café", "cafe\u0301", 1), (r"a \ b", "\\", 1)],
+)
+def test_unwanted_words_of_any_script_and_spelling(text, word, count):
+    assert measured(text, unwanted=(word,))["unwanted_words"] == count
 
 
 def test_without_a_list_no_word_is_unwanted():
