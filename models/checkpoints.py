@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers.utils import logging as transformers_logging
 
 from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
 from models.errors import ModelError
 from models.mctp import MctpForCausalLM
+from models.quiet import quiet_transformers
 
 # Keys that describe the file rather than the model, or that follow from others: not to be carried over.
 _NOT_CARRIED = ("architectures", "auto_map", "layer_types", "model_type", "transformers_version")
@@ -122,20 +120,6 @@ def load_weights(
             f"{directory}: {name} has shape {tuple(stored)}, but its config.json says {tuple(expected)}"
         )
     return model, set(report["missing_keys"])
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without transformers' progress bars, and of its messages only errors."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def some_of(names: set[str], limit: int = 3) -> str:

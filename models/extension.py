@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, load_weights, quiet_transformers, read_config, some_of
+from models.checkpoints import CheckpointError, load_weights, read_config, some_of
 from models.mctp import MctpForCausalLM, mctp_parameter_names
+from models.quiet import quiet_transformers
 
 # Tensor cores want dimensions in multiples of eight.
 VOCABULARY_MULTIPLE = 8

@@ -17,6 +17,27 @@ from s3_server import s3, s3_server  # noqa: F401
 _UTTERANCES = 90
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal out long files early, and such that no worker waits for the pipeline while another one makes it.
+
+    One file that uses the pipeline comes first, and makes it; then the slow ones that do without, by which time it is
+    there for the others; then the short ones, which fill up what is left.
+    """
+    using = list(dict.fromkeys(item.path for item in items if "pipeline" in _fixtures(item)))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def turn(item: pytest.Item) -> int:
+        if item.path in using:
+            return 0 if item.path == using[0] else 2
+        return 1 if item.path in slow else 3
+
+    items.sort(key=turn)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A home in which ``voxline run`` has been to the end with the debug profile."""

@@ -14,7 +14,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from models import extend_model, extend_text_tokenizer, make_byte_tokenizer, save_model
-from models.checkpoints import quiet_transformers
+from models.quiet import quiet_transformers
 from training_jobs.jobs import BaseModelJob, write_result
 from training_jobs.profile import TinyBackbone, base_model_directory
 from training_jobs.program import program_main

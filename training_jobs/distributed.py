@@ -7,9 +7,10 @@ MASTER_ADDR, MASTER_PORT.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +87,10 @@ def joined(spec: StageSpec) -> Iterator[World]:
     # DeepSpeed calls what torch has renamed.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # Only now: its import takes seconds, and decides for good which accelerator there is.
-    import deepspeed
-    import deepspeed.comm
-    import deepspeed.ops
+    with _hidden("mlflow") if os.environ["RANK"] != "0" else nullcontext():
+        import deepspeed
+        import deepspeed.comm
+        import deepspeed.ops
 
     # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -97,6 +99,23 @@ def joined(spec: StageSpec) -> Iterator[World]:
         yield World(int(os.environ["RANK"]), size, device, is_bfloat16)
     finally:
         deepspeed.comm.destroy_process_group()
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let imports in the block do without a package that is not imported yet.
+
+    DeepSpeed's autotuner takes MLflow along where it finds it: seconds and 100 MB on every rank, and rank 0 alone uses
+    it.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # as the import system has it, and typeshed has not
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _own_gpu(local_rank: int, spec: StageSpec, is_bfloat16: bool) -> torch.device:

@@ -60,7 +60,7 @@ def start(model_dir: Path, ratio: Sequence[int]) -> None:
     global _model
     import torch
 
-    from models.checkpoints import quiet_transformers
+    from models.quiet import quiet_transformers
     from training_jobs.dialogue import SpeechModel
 
     # A token of a small model is over before a second thread has woken up: the cores go to rows instead.

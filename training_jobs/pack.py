@@ -26,8 +26,8 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models.checkpoints import quiet_transformers
 from models.errors import ModelError
+from models.quiet import quiet_transformers
 from training_jobs.drawing import Drawing
 from training_jobs.jobs import PackJob, write_result
 from training_jobs.mixture import Mixture

@@ -18,7 +18,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from models import MctpForCausalLM, extend_model, mctp_parameter_names, save_model
-from models.checkpoints import quiet_transformers
+from models.quiet import quiet_transformers
 from models.windowed_attention import WINDOWED
 from training_jobs.batches import PackedRows
 from training_jobs.checkpoints import Checkpoints

@@ -16,13 +16,16 @@ import psutil
 import pytest
 from waiting import until
 
+from training_jobs.jobs import Tracking
+from training_jobs.tracking_store import connect
+
 if TYPE_CHECKING:
     from conftest import Pipeline
 
 pytestmark = pytest.mark.slow
 _DEADLINE_S = 240.0
-STAGE = "training/debug/multi_mctp"  # whose second half takes seconds: time to be hit in
-_MADE_FROM_IT = ("multi_mctp", "sft", "evaluation_report", "latency_benchmark", "registered_model")
+STAGE = "training/debug/sft"  # its second half takes seconds: time to be hit in; the last one: little follows
+_MADE_FROM_IT = ("sft", "evaluation_report", "latency_benchmark", "registered_model")
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -35,12 +38,21 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store, whose tables take seconds to make."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(Tracking(uri=f"sqlite:///{database}", artifact_root="", tags={}))
+    return database
+
+
 @pytest.fixture
-def home(pipeline: Pipeline, tmp_path: Path) -> Path:
+def home(pipeline: Pipeline, store: Path, tmp_path: Path) -> Path:
     """A home in which all has been made up to the stage before ``STAGE``."""
     home = tmp_path / "home"
     # MLflow's store stays behind: it says by whole paths where its artifacts lie.
     shutil.copytree(pipeline.home, home, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    shutil.copy(store, home)
     for asset in _MADE_FROM_IT:
         shutil.rmtree(home / "training" / "debug" / asset)
     return home

@@ -13,12 +13,16 @@ from conftest import speak, voxline
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return speak(tmp_path_factory.mktemp("sample"), 60).parent
+
+
 def test_the_corpora_are_prepared_in_a_store_and_then_there_is_nothing_to_do(
-    s3, proxy, tmp_path: Path
+    s3, proxy, sample: Path, tmp_path: Path
 ) -> None:
-    corpora = speak(tmp_path / "sample", 60)
-    s3.put_tree(tmp_path / "sample", "corpora")
-    text = corpora.read_text(encoding="utf-8")
+    s3.put_tree(sample, "corpora")
+    text = (sample / "corpora.yaml").read_text(encoding="utf-8")
     remote = tmp_path / "corpora.yaml"
     remote.write_text(text.replace("root: ", f"root: {s3.url}/corpora/"), encoding="utf-8")
     home = str(tmp_path / "home")
@@ -56,8 +60,8 @@ def test_the_corpora_are_prepared_in_a_store_and_then_there_is_nothing_to_do(
             assert known["AWS_SECRET_ACCESS_KEY"].encode() not in place.read_bytes(), place
 
 
-def test_a_lake_that_is_away_is_told_before_any_work(s3, tmp_path: Path) -> None:
-    corpora = speak(tmp_path / "sample", 60)
+def test_a_lake_that_is_away_is_told_before_any_work(s3, sample: Path, tmp_path: Path) -> None:
+    corpora = sample / "corpora.yaml"
     away = {"VOXLINE_LAKE": f"{s3.url}-none/lake"}
     done = voxline(
         ["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(tmp_path / "h")], **away
