@@ -29,7 +29,7 @@ from assets.audio.problem import AudioProblem
 from assets.audio.results import AUDIO_RECIPE, ResultParts, keyed_sql, suffix_of
 from assets.audio.work import Recording, SourceTask
 from assets.corpora.config import CorpusEntry
-from validation.batches import batches_of, database, quoted, write_batches
+from validation.batches import batches_of, database, quoted, quoted_file, write_batches
 from validation.digests import digest_value
 from validation.errors import ConfigurationError
 from validation.lake import Lake
@@ -280,4 +280,4 @@ def _written(frames: Iterable[pl.DataFrame], path: Path) -> str:
     with scratch_room(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for frame in frames:
             writer.write_table(frame.to_arrow().cast(schema))
-    return f"read_parquet([{quoted(str(path))}])"
+    return f"read_parquet([{quoted_file(str(path))}])"

@@ -51,7 +51,7 @@ _KEPT = pa.schema(
         ("allowed", pa.float64()),
     ]
 )
-# What could not be read may be another time; what is wrong with a member of a tar stays. Where a recording is forgotten,
+# What could not be read may be another time; what is wrong with a tar's member stays. Where a recording is forgotten,
 # its file as a whole is too: else all that lies there would be taken for known.
 _KEEP = """
     SELECT uri, file, digest, offset, size, reason, detail, value, allowed FROM source
