@@ -12,6 +12,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from pipelines.shown import escape
+from validation.batches import parquet
 from validation.lake import Lake, known_tables
 from validation.schemas import empty_frame
 
@@ -24,9 +25,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     for name in known_tables():
         files = [path for path in lake.list_files(f"tables/{name}") if path.endswith(".parquet")]
         if files:
-            listing = ", ".join(_quoted(lake.uri(path)) for path in files)
-            view = f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listing}])"  # noqa: S608 - paths are quoted
-            connection.execute(view)
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet(lake, files)}")  # noqa: S608 - paths are quoted
         else:
             connection.register(name, empty_frame(name).to_arrow())
     return connection
@@ -85,7 +84,3 @@ def _distinct(table: pa.Table) -> pa.Table:
         taken.add(free)
         names.append(free)
     return table.rename_columns(names)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -22,7 +22,7 @@ from training_jobs.jobs import RESULT_FILE, read_result
 from training_jobs.plan import PLAN_FILE, RECORDINGS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA
 from training_jobs.spec import STAGES
 from validation.atomic import replacing, write_text
-from validation.batches import batches_of, quoted
+from validation.batches import batches_of, quoted, quoted_file
 
 FORGOTTEN_FILE = "forgotten.json"
 ROWS_FILE = "rows.parquet"  # of an evaluation: texts and answers
@@ -163,7 +163,7 @@ def _outputs(profile: Path, asset: str) -> list[Path]:
 
 
 def _sample_condition(path: Path, selector: str) -> str:
-    samples = f"read_parquet({quoted(str(path))})"
+    samples = f"read_parquet({quoted_file(str(path))})"
     made_of = f"SELECT corpus, row_id, unnest(utterance_ids) AS utterance_id FROM {samples}"
     chosen = f"SELECT (corpus, row_id) FROM ({made_of}) SEMI JOIN selected USING (corpus, utterance_id)"
     noisy = "(corpus, row_id) IN (SELECT (corpus, row_id) FROM noisy)"
@@ -172,7 +172,7 @@ def _sample_condition(path: Path, selector: str) -> str:
 
 def _pack(connection: duckdb.DuckDBPyConnection, directory: Path, selector: str) -> Pack:
     path = directory / SAMPLES_FILE
-    rows = f"SELECT row, corpus || '/' || row_id FROM read_parquet({quoted(str(path))}) WHERE"
+    rows = f"SELECT row, corpus || '/' || row_id FROM read_parquet({quoted_file(str(path))}) WHERE"
     chosen = _sample_condition(path, selector)
     held, names = _two(connection, f"{rows} {chosen} ORDER BY ALL")
     shares = "coalesce(list_has_any(audio_digests, (SELECT list(DISTINCT audio_digest) FROM sharing)), false)"
@@ -192,7 +192,7 @@ def _tokenizers(connection: duckdb.DuckDBPyConnection, profile: Path, request: s
         if request in forgotten_of(path):
             yield Checkpoint(path, "speech_tokenizer", "was trained from it", None)
         elif (path / RECORDINGS_FILE).is_file():
-            recordings = f"read_parquet({quoted(str(path / RECORDINGS_FILE))})"
+            recordings = f"read_parquet({quoted_file(str(path / RECORDINGS_FILE))})"
             heard = f"SELECT count(*) FROM {recordings} SEMI JOIN selected USING (audio_digest)"
             ((count,),) = connection.execute(heard).fetchall()
             if count:
@@ -231,7 +231,7 @@ def _versions(profile: Path) -> dict[str, list[str]]:
 
 def _holds(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Whether an evaluation's rows name a selected one."""
-    rows = f"read_parquet({quoted(str(path))})"
+    rows = f"read_parquet({quoted_file(str(path))})"
     # A row's id begins with that of its utterance: <id>:asr, or is that of its conversation.
     ((count,),) = connection.execute(
         f"""SELECT count(*) FROM {rows} AS rows WHERE EXISTS (SELECT 1 FROM selected WHERE selected.corpus = rows.corpus
@@ -245,7 +245,7 @@ def _rewrite(
     connection: duckdb.DuckDBPyConnection, path: Path, condition: str, schema: dict[str, Any]
 ) -> None:
     arrow = pl.DataFrame(schema=schema).to_arrow().schema
-    numbered = f"read_parquet({quoted(str(path))}, file_row_number = true)"
+    numbered = f"read_parquet({quoted_file(str(path))}, file_row_number = true)"
     left = f"SELECT {', '.join(schema)} FROM {numbered} WHERE NOT {condition} ORDER BY file_row_number"
     with replacing(path) as temporary, pq.ParquetWriter(temporary, arrow, compression="zstd") as writer:
         for batch in batches_of(connection, left):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _MEMORY_MB = 256
 # Small, so that a full batch of wide rows, a few times over while it is worked on, is little beside the libraries.
 ROWS_PER_GROUP = 4_096
 _ROWS_READ = 2_048
+_PATTERN = re.compile(r"[*?[]")
 
 # Its own choice, mimalloc, keeps for good what each of its threads once needed: some 50 MiB more for the same tables.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -152,7 +154,12 @@ def files_of(lake: Lake, name: TableName, corpora: Sequence[str]) -> str:
 
 def parquet(lake: Lake, paths: Sequence[str]) -> str:
     """DuckDB's ``read_parquet`` over these files of the lake."""
-    return "read_parquet([" + ", ".join(quoted(lake.uri(path)) for path in paths) + "])"
+    return "read_parquet([" + ", ".join(quoted_file(lake.uri(path)) for path in paths) + "])"
+
+
+def quoted_file(path: str) -> str:
+    """One file as a string of SQL: where DuckDB wants files it takes ``*``, ``?`` and ``[`` for those of a pattern."""
+    return quoted(_PATTERN.sub(r"[\g<0>]", path))
 
 
 def quoted(text: str) -> str:
