@@ -161,7 +161,7 @@ def _opened(home: Path | None, corpora: list[str] | None) -> tuple[Lake, list[st
     names = workspace.corpus_names
     if unknown := sorted(set(corpora or ()) - set(names)):
         raise ConfigurationError(f"--corpus is {unknown[0]!r}; {settings.corpora} has {', '.join(names)}")
-    return workspace.lake, corpora or names
+    return workspace.lake, list(dict.fromkeys(corpora or names))
 
 
 def _queue(lake: Lake, corpora: list[str]) -> Iterator[QueueItem]:

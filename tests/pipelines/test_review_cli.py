@@ -138,3 +138,12 @@ def test_tasks_for_label_studio_come_with_their_labelling_configuration(home: Pa
 def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         review(home, *arguments)
+
+
+def test_a_corpus_that_is_asked_for_twice_is_exported_once(home: Path, tmp_path: Path) -> None:
+    output = tmp_path / "queue.csv"
+    asked = ["--corpus", "two", "--corpus", "two", "--output", str(output), "--home", str(home)]
+    answer = runner.invoke(app, ["review", "export", *asked])
+    assert answer.exit_code == 0, answer.output
+    with output.open(encoding="utf-8-sig", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 1
