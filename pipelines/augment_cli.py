@@ -33,6 +33,7 @@ def render(
     import soundfile
 
     from assets.workspace import Workspace
+    from pipelines.output import require_file_name
     from pipelines.settings import default_home, require_settings
     from training_jobs.augmented_audio import corpus_of_row
     from training_jobs.augmented_audio import render as made_again
@@ -42,6 +43,7 @@ def render(
 
     if rate_hz not in (STORED_RATE_HZ, VIEW_RATE_HZ):
         raise ConfigurationError(f"--rate is {rate_hz}; it may be {STORED_RATE_HZ} or {VIEW_RATE_HZ}")
+    require_file_name(output)
     place = (home or default_home()).resolve()
     settings = require_settings(place)
     workspace = Workspace(home=str(place), corpora_file=settings.corpora)

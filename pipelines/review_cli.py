@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.output import require_file_name
 from pipelines.settings import default_home, require_settings
 from pipelines.shown import escape
 from validation.errors import ConfigurationError
@@ -91,6 +92,7 @@ def export(
 
     if output_format not in _FORMATS:
         raise ConfigurationError(f"--format is {output_format!r}; it may be {' or '.join(_FORMATS)}")
+    require_file_name(output)
     lake, names = _opened(home, corpus)
     items = (item for item in _queue(lake, names) if with_decided or item.decision is None)
     is_csv = output_format == "csv"
@@ -161,7 +163,7 @@ def _opened(home: Path | None, corpora: list[str] | None) -> tuple[Lake, list[st
     names = workspace.corpus_names
     if unknown := sorted(set(corpora or ()) - set(names)):
         raise ConfigurationError(f"--corpus is {unknown[0]!r}; {settings.corpora} has {', '.join(names)}")
-    return workspace.lake, corpora or names
+    return workspace.lake, list(dict.fromkeys(corpora or names))
 
 
 def _queue(lake: Lake, corpora: list[str]) -> Iterator[QueueItem]:

@@ -31,8 +31,8 @@ def build_new_raw_data(corpora: CorporaFile | None) -> dg.SensorDefinition:
         if corpora is None:
             return dg.SkipReason("this home has no corpora yet: voxline run --corpora FILE --profile NAME")
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
-        reachable = [entry for entry in corpora.corpora if _is_there(context, entry)]
-        now = {entry.name: listing_digest(entry) for entry in reachable}
+        listed = {entry.name: _listed(context, entry) for entry in corpora.corpora}
+        now = {name: digest for name, digest in listed.items() if digest is not None}
         due = [
             name
             for name, digest in now.items()
@@ -46,15 +46,16 @@ def build_new_raw_data(corpora: CorporaFile | None) -> dg.SensorDefinition:
     return new_raw_data
 
 
-def _is_there(context: dg.SensorEvaluationContext, entry: CorpusEntry) -> bool:
+def _listed(context: dg.SensorEvaluationContext, entry: CorpusEntry) -> str | None:
+    """Digest of the root's listing; ``None`` where it is not to be had: other corpora are not to wait for it."""
     try:
-        there = CorpusRoot(entry.root).exists
+        if CorpusRoot(entry.root).exists:
+            return listing_digest(entry)
     except UserError as error:
         context.log.warning(f"corpus {entry.name}: {error}; looking again later")
-        return False
-    if not there:
+    else:
         context.log.warning(f"corpus {entry.name}: {entry.root} is not there; looking again later")
-    return there
+    return None
 
 
 def _failed(instance: dg.DagsterInstance, corpus: str) -> bool:

@@ -50,7 +50,7 @@ def prepare_home(home: Path) -> None:
     target = home / "dagster.yaml"
     if not target.exists():
         source = _REPOSITORY / "dagster_home" / "dagster.yaml"
-        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(target, source.read_text(encoding="utf-8"))
 
 
 def require_settings(home: Path) -> Settings:

@@ -22,7 +22,7 @@ from training_jobs.spec import MODES, STAGES
 from training_jobs.tracking_store import REGISTERED_MODEL
 from validation.batches import database, files_of
 from validation.lake import Lake
-from validation.ledger import balance
+from validation.ledger import balance, ledger_counts
 from validation.schemas import OUTCOMES
 
 
@@ -103,18 +103,10 @@ def _figures(
 def reasons_table(lake: Lake, corpora: list[str]) -> Table:
     """Why rows were not accepted, with one case of each reason."""
     table = _table("Not accepted, and why", ["corpus", "outcome", "reason"], ["rows"], ["for example"])
-    ledger = lake.read_table("ledger").filter(
-        pl.col("corpus").is_in(corpora) & (pl.col("outcome") != "accepted")
-    )
-    grouped = (
-        ledger.sort("utterance_id")
-        .group_by("corpus", "outcome", "reason")
-        .agg(pl.len().alias("rows"), pl.col("detail").first().alias("example"))
-        .sort("corpus", "outcome", "reason")
-    )
-    for row in grouped.iter_rows():
-        corpus, outcome, reason, count, example = row
-        table.add_row(corpus, outcome, reason, str(count), escape(str(example)))
+    for corpus in sorted(corpora):
+        lost = ledger_counts(lake, corpus).filter(pl.col("outcome") != "accepted").sort("outcome", "reason")
+        for outcome, reason, count, example in lost.iter_rows():
+            table.add_row(corpus, outcome, reason, str(count), escape(str(example)))
     return table
 
 

@@ -49,7 +49,8 @@ def read_aishell1(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     assert isinstance(options, Aishell1Options)
     folder = join(dirname(dirname(options.transcript)), "wav")
     # The id does not say which split its audio is in: each is asked.
-    subsets = sorted({rest.split("/")[0] for rest in _below(root, folder) if "/" in rest})
+    below = (name[len(folder) + 1 :] for name in root.files.below(folder))
+    subsets = sorted({rest.split("/")[0] for rest in below if "/" in rest})
     recordings = Recordings(root)
 
     def make(line: str, source: str) -> Utterance:
@@ -58,15 +59,11 @@ def read_aishell1(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
         if match is None:
             raise RowError("unmatched_name", f"id {utterance_id!r} has another form than BAC009S0002W0122")
         speaker = match["speaker"]
-        named = {subset: join(folder, subset, speaker, f"{utterance_id}.wav") for subset in subsets}
-        subset = next((subset for subset, name in named.items() if name in root.files), "")
-        audio = named.get(subset) or join(folder, speaker, f"{utterance_id}.wav")
+        places = ((subset, join(folder, subset, speaker, f"{utterance_id}.wav")) for subset in ("", *subsets))
+        subset, audio = next((place for place in places if place[1] in root.files), ("", ""))
+        audio = audio or join(folder, speaker, f"{utterance_id}.wav")
         text = text.strip() if options.keep_spaces else _SPACE_BESIDE_HANZI.sub("", text.strip())
         return Utterance(utterance_id, source, audio, text, speaker, fields={"subset": subset})
 
     yield from map(recordings.without, rows_of_lines(root, options.transcript, make))
     yield from recordings.rows(f"no line of {options.transcript}")
-
-
-def _below(root: CorpusRoot, folder: str) -> Iterator[str]:
-    return (name[len(folder) + 1 :] for name in root.files if name.startswith(f"{folder}/"))

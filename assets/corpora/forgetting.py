@@ -33,22 +33,35 @@ class Forgetting:
         if not self._forgotten.keys:
             return list(rows)
         gone = [self._is_forgotten(row) for row in rows]
-        lines = {_line(row) for row, is_gone in zip(rows, gone, strict=True) if is_gone} - {None}
+        lines = {line_of(row) for row, is_gone in zip(rows, gone, strict=True) if is_gone} - {None}
         return [
-            self._problem(row.utterance_id, row.source) if is_gone or _line(row) in lines else row
+            self._problem(row.utterance_id, row.source) if is_gone or line_of(row) in lines else row
             for row, is_gone in zip(rows, gone, strict=True)
         ]
 
     def without_contents(
         self, made: Sequence[dict[str, Any] | SourceProblem], sources: Sources
     ) -> Iterator[dict[str, Any] | SourceProblem]:
-        """The table's rows, of which those with a recording on the list, under whatever name, are problems."""
-        for row in made:
-            if self._forgotten.keys and isinstance(row, dict) and self._is_known(row):
+        """The table's rows, of which those with a recording on the list, under whatever name, are problems.
+
+        Of a line of which one row is, all are.
+        """
+        if not self._forgotten.keys:
+            yield from made
+            return
+        gone = [isinstance(row, dict) and self._is_known(row) for row in made]
+        lines: set[str] = set()
+        for row, is_gone in zip(made, gone, strict=True):
+            if is_gone and isinstance(row, dict):
                 sources.forget(row["audio_uri"])
-                yield self._problem(row["utterance_id"], row["source"])
-            else:
-                yield row
+                lines |= {row["source"]} if row["conversation_id"] is not None else set()
+        for row, is_gone in zip(made, gone, strict=True):
+            utterance_id, source = (
+                (row["utterance_id"], row["source"])
+                if isinstance(row, dict)
+                else (row.utterance_id, row.source)
+            )
+            yield self._problem(utterance_id, source) if is_gone or source in lines else row
 
     def without_pieces(
         self, frames: Iterable[pl.DataFrame], tell: Callable[[SourceProblem], None]
@@ -101,7 +114,8 @@ class Forgetting:
         return SourceProblem(self._forgotten.masked_id(utterance_id, source), _SOURCE, "forgotten", _DETAIL)
 
 
-def _line(row: Row) -> tuple[str, str] | None:
+def line_of(row: Row) -> tuple[str, str] | None:
+    """What the rows of one conversation have in common; ``None`` for what is a row by itself."""
     if isinstance(row, SourceProblem) or row.conversation_id is None:
         return None
     return row.conversation_id, row.source

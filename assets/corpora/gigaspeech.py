@@ -19,7 +19,7 @@ from assets.corpora.utterance import Row, Utterance
 
 _MARK_OF = {"COMMA": ",", "PERIOD": ".", "QUESTIONMARK": "?", "EXCLAMATIONPOINT": "!"}
 _NO_SPEECH = frozenset({"SIL", "MUSIC", "NOISE", "OTHER"})
-_TAG = re.compile(r"\s*<([A-Z_]+)>")
+_TAG = re.compile(r"<([A-Z_]+)>")
 
 
 class GigaSpeechOptions(ListOptions):
@@ -90,4 +90,9 @@ def _text(tagged: str, has_marks: bool) -> str:
         raise RowError("no_transcript", f"is tagged {tagged}: no speech")
     if unknown := sorted(tags - set(_MARK_OF)):
         raise RowError("malformed_row", f"unknown tags {unknown}; allowed are {', '.join(_MARK_OF)}")
-    return _TAG.sub(lambda match: _MARK_OF[match[1]] if has_marks else "", tagged).strip()
+    # Pieces of text and tags take turns. A mark stands beside its word; no pattern with the spaces in it is looked for,
+    # since that would try all the spaces of a long row from each of them.
+    pieces = _TAG.split(tagged)
+    marks = [_MARK_OF[tag] if has_marks else "" for tag in pieces[1::2]]
+    words = [piece.rstrip() for piece in pieces[:-1:2]]
+    return ("".join(map("".join, zip(words, marks, strict=True))) + pieces[-1]).strip()

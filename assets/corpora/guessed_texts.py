@@ -15,7 +15,7 @@ from typing import Any
 from assets.audio.column_names import is_columnar
 from assets.audio.columns import ColumnFile
 from assets.audio.problem import AudioFaultError
-from assets.corpora.huggingface import audio_columns
+from assets.corpora.huggingface import audio_columns, is_cache
 from assets.corpora.readers import ReaderName
 from assets.corpora.recordings import audio_at
 from assets.corpora.root import CorpusRoot
@@ -128,7 +128,7 @@ def _lists_of_shards(root: CorpusRoot, names: list[str]) -> Iterator[Found]:
 
 
 def _columns(root: CorpusRoot, names: list[str]) -> Iterator[Found]:
-    for name in [name for name in names if is_columnar(name)][:1]:
+    for name in [name for name in names if is_columnar(name) and not is_cache(root, name)][:1]:
         try:
             with root.open(name) as stream:
                 schema = ColumnFile(stream).schema

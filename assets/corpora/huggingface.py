@@ -1,7 +1,8 @@
 """Reader ``huggingface``: datasets on disk, as Parquet (downloaded) or Arrow (``save_to_disk``), with audio columns.
 
 The audio lies in the file itself, row for row, or is a path. With ``answer`` a row is a question that is heard and a
-reply: a conversation, like a line of ``jsonl``.
+reply: a conversation, like a line of ``jsonl``. What ``map`` and ``filter`` left beside a saved dataset
+(``cache-*.arrow``) is none of it.
 
 Rows are read by Arrow, which takes the columns of text without the audio beside them, from any file system and within
 the root, and without the copy that ``datasets`` makes in its cache. What only ``datasets`` knows, the names of classes
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from posixpath import dirname, join
+from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
@@ -101,7 +102,7 @@ def read_huggingface(root: CorpusRoot, options: ReaderOptions) -> Iterator[Row]:
     assert isinstance(options, HuggingFaceOptions)
     recordings = Recordings(root, options.unlisted == "report")
     for name in root.files:
-        if is_columnar(name) and fnmatchcase(name, options.files):
+        if is_columnar(name) and fnmatchcase(name, options.files) and not is_cache(root, name):
             fault = root.text_fault(name)
             if fault is not None:
                 yield fault
@@ -202,7 +203,7 @@ class _File:
         embedded = member_name(self._name, value_name(column, number))
         if value is None:
             return embedded
-        found = value.as_py()
+        found = _value(column, value)
         if isinstance(found, dict):
             if found["bytes"] is not None:
                 return embedded
@@ -216,7 +217,7 @@ class _File:
         return beside if beside in self._root.files else path
 
     def _cell(self, column: str, scalar: Any) -> str:
-        value = scalar.as_py()
+        value = _value(column, scalar)
         if value is None:
             return ""
         if column in self._labels and isinstance(value, int) and 0 <= value < len(self._labels[column]):
@@ -235,6 +236,18 @@ class _File:
                 f"options.audio (the columns are {self._file.schema.names})"
             )
         return found[0]
+
+
+def _value(column: str, scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:  # Parquet's readers do not look
+        raise RowError("not_utf8", f"column {column!r} is not UTF-8: {error}") from error
+
+
+def is_cache(root: CorpusRoot, name: str) -> bool:
+    """Whether ``datasets`` made the file for itself beside a dataset that it saved: such a copy is none of its data."""
+    return basename(name).startswith("cache-") and join(dirname(name), "state.json") in root.files
 
 
 def audio_columns(schema: pa.Schema) -> list[str]:

@@ -15,13 +15,13 @@ import polars as pl
 from assets.audio.pieces import CutRows, cut_rows, pieces_digest
 from assets.corpora.config import CorpusEntry
 from assets.corpora.contract_faults import within_contract
-from assets.corpora.forgetting import Forgetting
+from assets.corpora.forgetting import Forgetting, line_of
 from assets.corpora.readers import READERS
 from assets.corpora.root import CorpusRoot
 from assets.corpora.sources import Sources
 from assets.corpora.split import Split
 from assets.corpora.table_rows import TableRows
-from assets.corpora.utterance import SourceProblem
+from assets.corpora.utterance import Row, SourceProblem
 from validation.batches import write_batches
 from validation.digests import digest_value
 from validation.errors import UserError
@@ -32,7 +32,7 @@ from validation.reasons import PASSING
 from validation.steps import StepOutcome, run_step
 
 STEP: Literal["raw_utterances"] = "raw_utterances"
-_RECIPE = 5
+_RECIPE = 6
 _BATCH = 4096
 # Unlike a missing file, whose appearance changes the listing, a file that could not be read looks the same when it can.
 _PASSING: tuple[Reason, ...] = ("unreadable",)
@@ -132,8 +132,7 @@ def _frames(
     counts: Counter[str],
 ) -> Iterator[pl.DataFrame]:
     """The table a batch at a time; what is no row of it goes to ``problems``, a line of JSON each."""
-    left = chain(READERS[entry.reader].read(root, entry.options), root.faults)
-    while batch := list(islice(left, _BATCH)):
+    for batch in _batches(chain(READERS[entry.reader].read(root, entry.options), root.faults)):
         counts[_READ] += len(batch)
         kept = []
         rows = forgetting.without(batch)
@@ -151,6 +150,18 @@ def _frames(
         raise UserError(
             f"{root.path}: reader {entry.reader} finds no row; wanted are {entry.options.wanted()}{found}"
         )
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The rows, no conversation divided: its rows come from one line of the corpus, so they follow one another."""
+    following = next(rows, None)
+    while following is not None:
+        batch = [following, *islice(rows, _BATCH - 1)]
+        while (following := next(rows, None)) is not None and line_of(following) is not None:
+            if line_of(following) != line_of(batch[-1]):
+                break
+            batch.append(following)
+        yield batch
 
 
 def _tell(problems: IO[str], corpus: str, problem: SourceProblem) -> None:

@@ -142,8 +142,10 @@ class _Text:
 
     def _read_more(self) -> None:
         left = self._text[self._at :]
-        # Twice as much each time: a long value is scanned from its start again.
-        data = self._stream.read(max(_BLOCK_BYTES, len(left)))
+        # Twice as much each time, since a long value is scanned from its start again, and nothing beyond the limit: of
+        # what is parsed, Python's objects take twenty times the memory.
+        most = MOST_ITEM_CHARACTERS + 1 - len(left)
+        data = self._stream.read(min(max(_BLOCK_BYTES, len(left)), most))
         self._has_ended = not data
         self._text = left + self._decoder.decode(data, final=not data)
         self._at = 0

@@ -108,14 +108,15 @@ class _Lists:
 
     def _segment(self, line: str, source: str) -> Utterance:
         cells = line.split()
+        # The row names its text and its recording even where it is faulty.
         said = self.texts.take(cells[0])
+        audio = self._paths.take(cells[1]) if len(cells) > 1 else None
         if len(cells) != _SEGMENT_CELLS:
             detail = (
                 f"{len(cells)} columns; wanted are <utterance> <recording> <start> <end>, got {line[:80]!r}"
             )
             raise RowError("column_count", detail, float(len(cells)), float(_SEGMENT_CELLS), cells[0])
         utterance_id, recording = cells[:2]
-        audio = self._paths.take(recording)
         try:
             start_s, end_s = seconds(cells[2], "start"), seconds(cells[3], "end")
             # Kaldi writes -1 for the recording's end.

@@ -78,18 +78,17 @@ class Listing(Mapping[str, FileFact]):
 
     def below(self, folder: str) -> Iterator[str]:
         """Names of the files below a folder (empty: all of them), in their order."""
-        for name, *_ in self._rows(folder):
+        return self.starting(f"{folder}/" if folder else "")
+
+    def starting(self, start: str) -> Iterator[str]:
+        """Names of the files that begin so, in their order."""
+        for name, *_ in self._rows(start):
             yield os.fsdecode(name)
 
-    def facts(self, folder: str = "") -> Iterator[tuple[str, FileFact]]:
-        """Names and facts of the files below a folder (empty: all of them), in their order."""
-        for name, size, version, is_file, is_link in self._rows(folder):
-            yield os.fsdecode(name), FileFact(size, version, bool(is_file), bool(is_link))
-
-    def _rows(self, folder: str = "") -> Iterator[tuple[bytes, int, str, int, int]]:
-        start = _encoded(f"{folder}/") if folder else b""
-        # Of all that begins with the folder and a slash, the next greater name begins with the byte after the slash.
-        end = start[:-1] + bytes([start[-1] + 1]) if folder else None
+    def _rows(self, named: str = "") -> Iterator[tuple[bytes, int, str, int, int]]:
+        start = _encoded(named)
+        # Of all that begins so, the next greater name has the byte after the last one, which is a slash's or a dot's.
+        end = start[:-1] + bytes([start[-1] + 1]) if start else None
         after = b""
         while True:
             # In pages, each found anew: other questions may be asked, and in other threads, between two of them.

@@ -27,14 +27,18 @@ def is_audio(name: str) -> bool:
 
 def audio_at(root: CorpusRoot, stem: str, first: str = ".wav") -> str | None:
     """The audio file of that path without its extension; where there are several, the one with ``first``."""
-    return next(_audios_at(root, stem, first), None)
+    usual = stem + first  # nearly always, and quicker
+    return usual if usual in root.files else next(iter(_audios_at(root, stem, first)), None)
 
 
-def _audios_at(root: CorpusRoot, stem: str, first: str) -> Iterator[str]:
-    for suffix in (first, *(suffix for suffix in _SUFFIXES if suffix != first)):
-        for name in (stem + suffix, stem + suffix.upper()):
-            if name in root.files:
-                yield name
+def _audios_at(root: CorpusRoot, stem: str, first: str) -> list[str]:
+    beside = (name for name in root.files.starting(f"{stem}.") if splitext(name)[0] == stem)
+
+    def place(name: str) -> tuple[bool, int, str]:
+        suffix = splitext(name)[1]
+        return suffix != first, _SUFFIXES.index(suffix.lower()), suffix.swapcase()
+
+    return sorted(filter(is_audio, beside), key=place)
 
 
 class Recordings:
@@ -87,12 +91,10 @@ class Recordings:
 
     def _left_over(self, name: str, where: str, id_of: Callable[[str], str]) -> SourceProblem:
         stem = splitext(name)[0]
-        others = [other for other in _audios_at(self._root, stem, self._first) if other != name]
+        all_of_them = _audios_at(self._root, stem, self._first)
         # The one that a row names has the name; else the first one, which is then the row without a transcript.
-        owner = next((other for other in others if other in self._named), None)
-        if owner is None and audio_at(self._root, stem, self._first) not in (name, None):
-            owner = others[0]
-        if owner is None:
+        owner = next((one for one in all_of_them if one in self._named), all_of_them[0])
+        if owner == name:
             return SourceProblem(id_of(stem), name, "no_transcript", f"{name}: {where} names this file")
         return _repeated(id_of(stem), name, owner)
 

@@ -102,16 +102,17 @@ class CorpusRoot:
     def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Numbered lines, from 1, without their ends; a byte order mark at the start is dropped.
 
-        Of a line above :data:`MOST_LINE_BYTES` comes one byte more than that, and the rest of it is skipped.
+        Of a line above :data:`MOST_LINE_BYTES` comes a byte or two more than that, and the rest of it is skipped.
         """
         with self.open(name) as stream:
-            number = 0
-            while line := stream.readline(MOST_LINE_BYTES + 1):
+            number, most = 0, MOST_LINE_BYTES + len(b"\r\n")
+            while line := stream.readline(most):
                 number += 1
                 rest = line
-                while len(rest) > MOST_LINE_BYTES and not rest.endswith(b"\n"):
-                    rest = stream.readline(MOST_LINE_BYTES + 1)
-                text = line.rstrip(b"\r\n")
+                while len(rest) == most and not rest.endswith(b"\n"):
+                    rest = stream.readline(most)
+                # What is cut off in the middle may have the byte of a line's end there.
+                text = line.rstrip(b"\r\n") if rest is line else line
                 yield number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text
 
     def text_fault(self, name: str) -> SourceProblem | None:

@@ -66,8 +66,9 @@ def _sorted_out(
     try:
         for member in tar_members(stream):
             if not is_text(member.name):
-                detail = f"{shard}: the name of the member {member.name!r:.200} is not UTF-8"
-                yield SourceProblem(f"{shard}!{member.name}", shard, "not_utf8", detail)
+                place = f"{shard} at byte {member.offset}"  # the name may stand there any number of times
+                detail = f"{place}: the name of the member {member.name!r:.200} is not UTF-8"
+                yield SourceProblem(f"{shard}!{member.name}", place, "not_utf8", detail)
                 continue
             source = member_name(shard, member.name)
             key, ending = splitext(member.name)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import IO, Any
 
@@ -18,8 +20,9 @@ import pyarrow.parquet as pq
 
 from assets.audio.column_names import is_columnar, split_value, value_name
 from assets.audio.columns import ColumnFile
-from assets.audio.members import TarMember, member_name, split_member, tar_members
+from assets.audio.members import member_name, split_member, tar_members
 from assets.audio.problem import AudioFaultError, AudioProblem
+from assets.corpora.name_set import NameSet
 from assets.corpora.root import CorpusRoot, OutsideRootError
 from assets.corpora.utterance import Row, SourceProblem
 from validation.batches import batches_of_file
@@ -27,8 +30,7 @@ from validation.lake import Lake
 from validation.ledger import Reason
 from validation.remote import is_s3
 
-_THREADS = 4  # hashing frees the interpreter
-_STORE_THREADS = 16  # which wait for answers
+_THREADS, _STORE_THREADS = 4, 16  # hashing frees the interpreter; those of a store wait for answers
 _BLOCK_BYTES = 1 << 20
 _CACHE_KIB = 1 << 11
 _TOGETHER = 16  # files to a thread: handing over takes as long as a short one
@@ -43,8 +45,19 @@ _KEPT = pa.schema(
         ("digest", pa.string()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("value", pa.float64()),
+        ("allowed", pa.float64()),
     ]
 )
+# What could not be read may be another time; what is wrong with a tar's member stays. Where a recording is forgotten,
+# its file as a whole is too: else all that lies there would be taken for known.
+_KEEP = """
+    SELECT uri, file, digest, offset, size, reason, detail, value, allowed FROM source
+    WHERE (reason IS NULL OR offset IS NOT NULL) AND uri NOT IN (SELECT uri FROM gone)
+    AND (offset IS NOT NULL OR file NOT IN (SELECT file FROM source JOIN gone USING (uri)))
+    ORDER BY uri"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A row of the index: a recording, or why it is none; of a tar as a whole only the latter is asked for."""
+    """A row of the index: a recording, or why it is none; ``offset`` of a member of a tar is known in any case."""
 
     uri: str
     file: str
@@ -87,13 +100,16 @@ class Sources:
     def __init__(self, root: CorpusRoot) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(_STORE_THREADS if is_s3(root.uri("")) else _THREADS)
-        self._database = sqlite3.connect("")  # a file of SQLite's own that goes with the connection
+        self._lock = threading.Lock()
+        # A file of SQLite's own that goes with the connection.
+        self._database = sqlite3.connect("", check_same_thread=False)
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(
             "CREATE TABLE source (uri TEXT PRIMARY KEY, file TEXT, digest TEXT, offset INTEGER, size INTEGER, "
             "reason TEXT, detail TEXT, value REAL, allowed REAL) WITHOUT ROWID"
         )
+        self._database.execute("CREATE TABLE gone (uri TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def __enter__(self) -> Sources:
         return self
@@ -109,20 +125,20 @@ class Sources:
         if not lake.exists(path):
             return
         with lake.open(path) as stream, pq.ParquetFile(stream) as file:
+            if file.schema_arrow.names != _KEPT.names:
+                return  # of an earlier version, which did not keep what is wrong with members
             for batch in batches_of_file(file, _ROWS):
                 rows = batch.to_dicts()
                 versions = {name: self._version(name) for name in {row["file"] for row in rows}}
                 self._keep(
-                    _Found(row["uri"], row["file"], row["digest"], row["offset"], row["size"])
+                    _Found(*(row[name] for name in _COLUMNS))
                     for row in rows
                     if versions[row["file"]] == row["version"]
                 )
 
     def keep(self, lake: Lake, path: str) -> None:
         """Keep what was found for :meth:`remember`; what could not be read is not among it."""
-        found = self._database.execute(
-            "SELECT uri, file, digest, offset, size FROM source WHERE reason IS NULL ORDER BY uri"
-        )
+        found = self._database.execute(_KEEP)
         with (
             lake.atomic_write(path) as stream,
             pq.ParquetWriter(stream, _KEPT, compression="zstd") as writer,
@@ -134,8 +150,8 @@ class Sources:
                 writer.write_table(pa.table(columns, schema=_KEPT))
 
     def forget(self, uri: str) -> None:
-        """Keep nothing of a recording."""
-        self._database.execute("DELETE FROM source WHERE uri = ?", (uri,))
+        """Keep nothing of a recording: it is located as long as this lasts, and :meth:`keep` leaves it out."""
+        self._database.execute("INSERT OR IGNORE INTO gone VALUES (?)", (uri,))
 
     def _version(self, name: str) -> str | None:
         fact = self._root.files.fact(name)
@@ -148,11 +164,8 @@ class Sources:
         missing = [place for place in places if self._get(self._uri(place)) is None]
         jobs = dict.fromkeys((name, _group(name, member)) for name, member in missing)
         asked = [job for job in jobs if job[1] is None or self._get(self._whole(*job)) is None]
-        # The index of a large tar takes memory until it is kept; files are handed over some at a time.
         shares = [asked[first : first + _TOGETHER] for first in range(0, len(asked), _TOGETHER)]
-        for first in range(0, len(shares), _THREADS):
-            for found in self._threads.map(self._read_all, shares[first : first + _THREADS]):
-                self._keep(found)
+        list(self._threads.map(self._read_all, shares))  # what a thread raises is raised here
         return [
             self._answer(row, place) if isinstance(place, tuple) else place
             for row, place in zip(rows, named, strict=True)
@@ -197,38 +210,39 @@ class Sources:
         assert found.digest is not None
         return Located(uri, found.digest, found.offset, found.size)
 
-    def _read_all(self, jobs: Sequence[tuple[str, str | None]]) -> list[_Found]:
-        """In a thread: what each of them holds."""
-        return [found for job in jobs for found in self._read(job)]
+    def _read_all(self, jobs: Sequence[tuple[str, str | None]]) -> None:
+        """In a thread: keep what each of them holds, some at a time, since a tar may have millions of members."""
+        found = (one for job in jobs for one in self._read(job))
+        while some := list(islice(found, _ROWS)):
+            self._keep(some)
 
-    def _read(self, job: tuple[str, str | None]) -> list[_Found]:
-        """The file, or all members of the tar, or all values of the column."""
+    def _read(self, job: tuple[str, str | None]) -> Iterator[_Found]:
+        """The file, or all members of the tar, or all values of the column, and last what stands for all of them."""
         name, group = job
         uri, whole_uri = self._root.uri(name), self._whole(name, group)
-        members: dict[str, _Found] = {}
         try:
             with self._root.open(name) as stream:
                 if group is None:
-                    return [_Found(uri, name, _digest(stream, None), None, self._root.files[name].size)]
-                if is_columnar(name):
-                    _add_values(members, uri, name, group, ColumnFile(stream))
-                else:
-                    for member in tar_members(stream):
-                        _add(members, uri, name, member, stream)
+                    yield _Found(uri, name, _digest(stream, None), None, self._root.files[name].size)
+                    return
+                yield from (
+                    _values(uri, name, group, stream) if is_columnar(name) else _members(uri, name, stream)
+                )
         except OSError as error:
-            whole = _Found(whole_uri, name, reason="unreadable", detail=f"cannot be read: {error}")
+            yield _Found(whole_uri, name, reason="unreadable", detail=f"cannot be read: {error}")
         except AudioFaultError as error:
-            whole = _faulty(whole_uri, name, None, None, error.problem)
+            yield _faulty(whole_uri, name, None, None, error.problem)
         else:
-            whole = _Found(whole_uri, name)
-        return [*members.values(), whole]
+            yield _Found(whole_uri, name)
 
     def _get(self, uri: str) -> _Found | None:
-        row = self._database.execute("SELECT * FROM source WHERE uri = ?", (uri,)).fetchone()
+        with self._lock:
+            row = self._database.execute("SELECT * FROM source WHERE uri = ?", (uri,)).fetchone()
         return None if row is None else _Found(*row)
 
     def _keep(self, found: Iterable[_Found]) -> None:
-        self._database.executemany(_INSERT, (one.row() for one in found))
+        with self._lock:
+            self._database.executemany(_INSERT, (one.row() for one in found))
 
 
 def _faulty(uri: str, file: str, offset: int | None, size: int | None, problem: AudioProblem) -> _Found:
@@ -243,27 +257,29 @@ def _group(name: str, member: str | None) -> str | None:
     return "" if value is None else value[0]
 
 
-def _add_values(members: dict[str, _Found], uri: str, name: str, column: str, file: ColumnFile) -> None:
-    for row, value in file.values(column):
+def _values(uri: str, name: str, column: str, stream: IO[bytes]) -> Iterator[_Found]:
+    for row, value in ColumnFile(stream).values(column):
         if value is not None:
-            named = value_name(column, row)
-            digest = hashlib.sha256(value).hexdigest()
-            members[named] = _Found(member_name(uri, named), name, digest, row, len(value))
+            named = member_name(uri, value_name(column, row))
+            yield _Found(named, name, hashlib.sha256(value).hexdigest(), row, len(value))
 
 
-def _add(members: dict[str, _Found], tar: str, name: str, member: TarMember, stream: IO[bytes]) -> None:
-    if not is_text(member.name):
-        return  # no row can name it, and its reader says so
-    uri = member_name(tar, member.name)
-    problem = member.problem
-    if member.name in members:
-        detail = "stands in the tar file twice; which of them is meant cannot be told"
-        members[member.name] = _Found(uri, name, reason="unsafe_member", detail=detail)
-    elif problem is not None:
-        members[member.name] = _faulty(uri, name, member.offset, member.size, problem)
-    else:
-        stream.seek(member.offset)
-        members[member.name] = _Found(uri, name, _digest(stream, member.size), member.offset, member.size)
+def _members(tar: str, name: str, stream: IO[bytes]) -> Iterator[_Found]:
+    seen = NameSet()
+    for member in tar_members(stream):
+        if not is_text(member.name):
+            continue  # no row can name it, and its reader says so
+        uri = member_name(tar, member.name)
+        problem = member.problem
+        if member.name in seen:
+            detail = "stands in the tar file twice; which of them is meant cannot be told"
+            problem = AudioProblem("unsafe_member", detail)
+        seen.add(member.name)
+        if problem is not None:
+            yield _faulty(uri, name, member.offset, member.size, problem)
+        else:
+            stream.seek(member.offset)
+            yield _Found(uri, name, _digest(stream, member.size), member.offset, member.size)
 
 
 def _digest(stream: IO[bytes], size: int | None) -> str:

@@ -54,7 +54,12 @@ class TableRows:
             row, found = rows[index], located[index]
             assert isinstance(row, Utterance)
             fault = found if isinstance(found, SourceProblem) else _segment_fault(row) or _text_fault(row)
-            made[index] = fault or self._row(row, split, found if isinstance(found, Located) else None)
+            # What a link leads to may have any name.
+            made[index] = (
+                _writable(fault)
+                if fault
+                else self._row(row, split, found if isinstance(found, Located) else None)
+            )
         return [one for one in made if one is not None]
 
     def _first_of_their_names(

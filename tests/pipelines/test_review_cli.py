@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.settings import Settings, write_settings
+from validation.errors import ConfigurationError
 from validation.lake import Lake
 from validation.ledger import LedgerRow, write_ledger_part
 from validation.schemas import TABLES, frame_from_rows
@@ -138,3 +139,27 @@ def test_tasks_for_label_studio_come_with_their_labelling_configuration(home: Pa
 def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         review(home, *arguments)
+
+
+def test_a_corpus_that_is_asked_for_twice_is_exported_once(home: Path, tmp_path: Path) -> None:
+    output = tmp_path / "queue.csv"
+    asked = ["--corpus", "two", "--corpus", "two", "--output", str(output), "--home", str(home)]
+    answer = runner.invoke(app, ["review", "export", *asked])
+    assert answer.exit_code == 0, answer.output
+    with output.open(encoding="utf-8-sig", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 1
+
+
+@pytest.mark.parametrize(("name", "said"), [("folder", "is a folder"), ("file/x.csv", "cannot be made")])
+def test_an_output_that_cannot_be_is_an_error_of_its_user(
+    home: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=said) as error:
+        runner.invoke(
+            app,
+            ["review", "export", "--output", str(tmp_path / name), "--home", str(home)],
+            catch_exceptions=False,
+        )
+    assert str(tmp_path / name) in str(error.value)

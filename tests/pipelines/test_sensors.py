@@ -11,10 +11,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.corpora import CorporaFile, load_corpora
+from assets.corpora import CorporaFile, CorpusEntry, load_corpora
 from pipelines import sensors
 from pipelines.jobs import PREPARE_DATA, RANGE_END, RANGE_START
 from pipelines.sensors import RETRY_AFTER_S, build_new_raw_data
+from validation.errors import UserError
 
 
 @pytest.fixture
@@ -145,3 +146,20 @@ def test_a_failed_preparation_is_tried_again_after_an_hour(
     monkeypatch.setattr(sensors.time, "time", lambda: later)
     again, cursor = tick(corpora, cursor)
     assert again == ["two"]
+
+
+def test_a_store_that_stops_answering_while_it_is_listed_keeps_no_other_corpus_waiting(
+    tick: Tick, corpora: CorporaFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = sensors.listing_digest
+
+    def breaks_off(entry: CorpusEntry) -> str:
+        if entry.name == "one":
+            raise UserError("the store does not answer any more")
+        return really(entry)
+
+    monkeypatch.setattr(sensors, "listing_digest", breaks_off)
+    due, cursor = tick(corpora, None)
+    assert due == ["two"]
+    monkeypatch.setattr(sensors, "listing_digest", really)
+    assert tick(corpora, cursor)[0] == ["one"]

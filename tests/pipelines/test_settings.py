@@ -38,3 +38,17 @@ def test_a_new_home_gets_the_instance_file_and_an_old_one_keeps_its_own(tmp_path
     (tmp_path / "new" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     prepare_home(tmp_path / "new")
     assert (tmp_path / "new" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_an_instance_file_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(path: Path, text: str, **_: object) -> int:
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(OSError, match="full"):
+        prepare_home(tmp_path)
+    assert not (tmp_path / "dagster.yaml").exists()

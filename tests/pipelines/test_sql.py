@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.sql import as_json, as_table, query
+from validation.batches import database, parquet
 from validation.lake import Lake, known_tables
 from validation.schemas import frame_from_rows
 
@@ -76,3 +77,15 @@ def test_what_is_no_number_is_null_in_json(tmp_path: Path) -> None:
 
     rows = json.loads(as_json(frame), parse_constant=refuse)
     assert rows == [{"n": None, "l": [None, 1.5], "s": {"x": None}, "d": 2.5}]
+
+
+@pytest.mark.parametrize("name", ["la?e", "la*e", "la[k]e", "la[k"])
+def test_a_lake_is_read_itself_where_its_name_looks_like_a_pattern(tmp_path: Path, name: str) -> None:
+    for folder, corpus in (("lake", "another"), (name, "own")):
+        lake = Lake(str(tmp_path / folder))
+        lake.write_table("ledger", "part", frame_from_rows("ledger", [ledger_row(corpus, "a", "accepted")]))
+    lake = Lake(str(tmp_path / name))
+    assert query(lake, "SELECT corpus FROM ledger")["corpus"].to_list() == ["own"]
+    with database(lake) as connection:
+        files = parquet(lake, [lake.table_path("ledger", "part")])
+        assert connection.execute(f"SELECT corpus FROM {files}").fetchall() == [("own",)]

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.summary import corpora_table, registry_lines
+from pipelines.summary import corpora_table, reasons_table, registry_lines
 from validation.lake import Lake
-from validation.ledger import LedgerRow, write_ledger_part
+from validation.ledger import OUTCOME_OF, LedgerRow, write_ledger_part
 from validation.schemas import frame_from_rows
 
 OLD, PRESENT = "0" * 64, "1" * 64
@@ -103,3 +103,13 @@ def test_aliases_are_those_of_the_registry_now(aliases: dict[str, str], shown: l
         line.strip().removeprefix("Registry  vita-audio-mctp ") for line in console.export_text().splitlines()
     ]
     assert said == shown
+
+
+def test_reasons_are_counted_where_they_lie(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a ledger of ten million rows does not fit into memory")
+
+    monkeypatch.setattr(Lake, "read_table", refuse)
+    table = reasons_table(lake, ["one"])
+    cells = [list(column.cells) for column in table.columns]
+    assert cells == [["one"], [OUTCOME_OF["empty_text"]], ["empty_text"], ["1"], ["f:2"]]

@@ -12,6 +12,8 @@ from assets.corpora.ingest import ingest
 from assets.corpora.root import CorpusRoot
 from validation.digests import digest_bytes
 from validation.errors import UserError
+from validation.forgotten import Entry, Selector, key_of, write_request
+from validation.lake import Lake
 from validation.ledger import balance, read_ledger
 
 TALK = [{"role": "user", "content": "<|audio|>"}, {"role": "assistant", "content": "yes\n<|audio|>"}]
@@ -247,3 +249,46 @@ def test_a_hash_split_moves_nobody_when_data_is_added(tmp_path, lake, make):
     after = dict(lake.read_table("raw_utterances", "made").select("utterance_id", "split").iter_rows())
     assert {name: after[name] for name in before} == before
     assert 4 <= sum(value == "test" for value in before.values()) <= 20
+
+
+def test_a_link_to_a_name_that_is_not_utf8_ends_its_own_row_only(tmp_path, lake, make):
+    entry = make.ljspeech(tmp_path / "c", [("a", "one"), ("b", "two")])
+    outside = tmp_path / os.fsdecode(b"\xff.wav")
+    outside.write_bytes(b"not looked at")
+    (tmp_path / "c" / "wavs" / "a.wav").unlink()
+    (tmp_path / "c" / "wavs" / "a.wav").symlink_to(outside)
+    ingest(entry, lake)
+    (row,) = read_ledger(lake, "made").to_dicts()
+    assert (row["utterance_id"], row["reason"]) == ("a", "outside_root")
+    assert "\\udcff.wav" in row["detail"]
+
+
+def forget_of(lake: Lake, kind: str, *parts: object) -> None:
+    entry = Entry(kind, "made", key_of(kind, *parts), 1)
+    write_request(lake, Selector("utterance", "something"), [entry], "tester", "")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4096])
+@pytest.mark.parametrize("named", ["file", "content"])
+def test_all_of_a_conversation_is_forgotten_however_it_is_batched(
+    tmp_path, lake, make, monkeypatch, batch, named
+):
+    monkeypatch.setattr("assets.corpora.ingest._BATCH", batch)
+    root = tmp_path / "c"
+    files = [make.speech(root / f"{name}.wav", seed=seed) for seed, name in enumerate("zqax")]
+    alone = [TALK[0], {"role": "assistant", "content": "so"}]
+    lines = [
+        {"id": "before", "messages": alone, "audios": ["z.wav"]},
+        {"id": "secret", "messages": TALK, "audios": ["q.wav", "a.wav"]},
+        {"id": "after", "messages": alone, "audios": ["x.wav"]},
+    ]
+    (root / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    if named == "file":
+        forget_of(lake, "file", str(root / "a.wav"))
+    else:
+        forget_of(lake, "content", digest_bytes(files[2].read_bytes()), 0.0, None, None)
+    ingest(make.entry("jsonl", root), lake)
+    assert lake.read_table("raw_utterances", "made")["utterance_id"].to_list() == ["before#0", "after#0"]
+    ledger = read_ledger(lake, "made")
+    assert ledger["reason"].to_list() == ["forgotten", "forgotten"]
+    assert not [row for row in ledger.to_dicts() if "secret" in str(row) or "rows.jsonl" in str(row)]

@@ -271,3 +271,13 @@ def test_folders_that_are_not_read_are_told(tmp_path):
     ]
     assert str(tmp_path / "outside") in corpus.faults[1].detail
     assert corpus.listing_digest() != before
+
+
+def test_a_line_beyond_the_limit_is_one_whatever_stands_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("assets.corpora.root.MOST_LINE_BYTES", 8)
+    content = (
+        b"12345678\rmore\n12345678\r\r\r\r\r\rmore\n12345678\r\n123456789\n123456789\r\nshort\r\n12345678"
+    )
+    root = CorpusRoot(str(files(tmp_path / "root", {"x.txt": content})))
+    found = [len(line) > 8 for _, line in root.lines("x.txt")]
+    assert found == [True, True, False, True, True, False, False]

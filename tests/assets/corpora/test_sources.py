@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import assets.corpora.sources as sources_module
 from assets.corpora.root import CorpusRoot
 from assets.corpora.sources import Located, Sources
 from assets.corpora.utterance import SourceProblem, Utterance
@@ -127,3 +131,84 @@ def test_a_tar_that_cannot_be_read_is_told_by_each_row(root, monkeypatch):
     with Sources(root) as sources:
         found = sources.locate([row("s.tar!x.wav"), row("s.tar!y.wav"), row("a.wav")])
     assert [one.reason for one in found if isinstance(one, SourceProblem)] == ["unreadable"] * 3
+
+
+def test_what_is_wrong_with_a_member_is_the_same_when_its_tar_is_not_read_again(root, tmp_path, opened):
+    lake = Lake(str(tmp_path / "lake"))
+    with Sources(root) as sources:
+        before = sources.locate([row("s.tar!twice.wav")])
+        sources.keep(lake, "work/kept.parquet")
+    opened.clear()
+    with Sources(root) as sources:
+        sources.remember(lake, "work/kept.parquet")
+        after = sources.locate([row("s.tar!twice.wav")])
+    (found,) = after
+    assert isinstance(found, SourceProblem) and found.reason == "unsafe_member"
+    assert after == before and opened == []
+
+
+def test_a_forgotten_member_is_not_kept_and_found_again_by_the_next_run(root, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    for _ in range(3):
+        with Sources(root) as sources:
+            sources.remember(lake, "work/kept.parquet")
+            for _ in range(2):  # two batches that name it
+                (found,) = sources.locate([row("s.tar!x.wav")])
+                assert isinstance(found, Located)
+                sources.forget(found.uri)
+            sources.keep(lake, "work/kept.parquet")
+        with lake.open("work/kept.parquet") as stream:
+            assert not [uri for uri in pq.read_table(stream)["uri"].to_pylist() if uri.endswith("x.wav")]
+
+
+def test_an_index_of_an_earlier_version_is_not_taken_over(root, tmp_path, opened):
+    lake = Lake(str(tmp_path / "lake"))
+    with lake.atomic_write("work/kept.parquet") as stream:
+        pq.write_table(pa.table({"uri": [f"{root.path}/a.wav"], "file": ["a.wav"]}), stream)
+    with Sources(root) as sources:
+        sources.remember(lake, "work/kept.parquet")
+        sources.locate([row("a.wav")])
+    assert opened == ["a.wav"]
+
+
+def test_from_a_store_more_files_are_read_at_once_than_from_a_disk(tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    names = [f"{number}.wav" for number in range(12)]
+    for name in names:
+        (folder / name).write_bytes(b"1")
+    together = threading.Barrier(len(names))
+    really = CorpusRoot.open
+
+    def wait_for_the_others(self, name):
+        together.wait(timeout=10)
+        return really(self, name)
+
+    monkeypatch.setattr(CorpusRoot, "open", wait_for_the_others)
+    monkeypatch.setattr(sources_module, "is_s3", lambda url: True)
+    monkeypatch.setattr(sources_module, "_TOGETHER", 1)
+    with Sources(CorpusRoot(str(folder))) as sources:
+        assert all(isinstance(found, Located) for found in sources.locate([row(name) for name in names]))
+
+
+def test_the_index_of_a_tar_with_many_members_is_never_held_as_a_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    members = 5_000
+    with (folder / "s.tar").open("wb") as tar:
+        for number in range(members):
+            tar.write(tarfile.TarInfo(f"speaker/chapter/{number:08d}.wav").tobuf(tarfile.USTAR_FORMAT))
+        tar.write(b"\0" * 10_240)
+    at_once: list[int] = []
+    really = Sources._keep
+
+    def counted(self, found):
+        rows = list(found)
+        at_once.append(len(rows))
+        really(self, rows)
+
+    monkeypatch.setattr(Sources, "_keep", counted)
+    with Sources(CorpusRoot(str(folder))) as sources:
+        (found,) = sources.locate([row(f"s.tar!speaker/chapter/{members - 1:08d}.wav")])
+    assert isinstance(found, Located)
+    assert sum(at_once) == members + 1 and max(at_once) < members

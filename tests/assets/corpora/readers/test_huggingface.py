@@ -213,3 +213,31 @@ def test_rows_are_found_in_any_order(tmp_path, groups):
         for row in (0, 1, 50, 99, 3, 98, 17):
             assert file.value("audio", row) == values[row]
         assert [value for _, value in file.values("audio")] == values
+
+
+def test_text_that_is_not_utf8_ends_its_own_row_only(tmp_path, make, read):
+    root = tmp_path / "c"
+    root.mkdir()
+    whole = pa.array([b"good", b"ba\xffd", b"fine"]).buffers()
+    table = pa.table(
+        {
+            "audio": pa.array(recordings(make, tmp_path / "made", 3), datasets.Audio().pa_type),
+            "text": pa.Array.from_buffers(pa.string(), 3, [None, *whole[1:]]),
+        }
+    )
+    pq.write_table(table, root / "x.parquet")
+    found = read("huggingface", root, text="text")
+    assert [row.text for row in found.said.values()] == ["good", "fine"]
+    assert found.reasons == {"x.parquet:1": "not_utf8"}
+    assert "'text'" in found.problems["x.parquet:1"].detail
+
+
+def test_what_the_library_keeps_for_itself_beside_a_dataset_is_no_row_of_it(tmp_path, make, read):
+    librispeech_asr(make, tmp_path).save_to_disk(tmp_path / "c")
+    before = read("huggingface", tmp_path / "c", **OPTIONS)
+    saved = datasets.load_from_disk(str(tmp_path / "c"))
+    saved.map(lambda rows: {"text": [text.lower() for text in rows["text"]]}, batched=True)
+    saved.filter(lambda rows: [True, False, True], batched=True)
+    left = [path.name for path in (tmp_path / "c").glob("cache-*.arrow")]
+    assert len(left) == 2
+    assert read("huggingface", tmp_path / "c", **OPTIONS).said == before.said

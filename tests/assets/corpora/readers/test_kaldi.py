@@ -122,3 +122,8 @@ def test_lines_in_another_encoding_are_told(lay, read):
         "wav.scp:2": "not_utf8",
         "text:2": "missing_audio",
     }
+
+
+def test_a_recording_that_only_a_faulty_segment_names_is_not_told_to_have_none(lay, read):
+    lists = {"wav.scp": "r a.wav\n", "text": "u hi\n", "segments": "u r 0 1 0\n", "a.wav": b""}
+    assert read("kaldi", lay(lists)).reasons == {"segments:1": "column_count"}

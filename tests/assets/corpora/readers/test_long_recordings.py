@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 
 import pytest
@@ -177,3 +178,22 @@ def test_gigaspeech_has_tags_for_punctuation_and_for_no_speech(lay, read):
     }
     dropped = read("gigaspeech", root, punctuation="drop")
     assert dropped.texts["S0"] == "DOUGLAS MCGRAY IS GOING TO BE OUR GUIDE RIGHT"
+
+
+def test_a_row_of_spaces_takes_no_more_time_than_one_of_words(lay, read):
+    row = giga("S0", "A" + " " * 60_000 + "B <COMMA>  C <PERIOD>")
+    start = time.process_time()
+    audios = [{"path": "a.opus", "aid": "a", "segments": [row]}]
+    found = read("gigaspeech", lay({"GigaSpeech.json": json.dumps({"audios": audios})}))
+    assert time.process_time() - start < 5  # with a pattern that tries all of them from each, forty
+    assert found.said["S0"].text == "A" + " " * 60_000 + "B,  C."
+
+
+def test_a_value_beyond_the_limit_is_not_parsed_whatever_it_was_read_with(lay, read, monkeypatch):
+    monkeypatch.setattr(json_stream, "MOST_ITEM_CHARACTERS", 3 << 20)
+    items = ",".join(["{}"] * (4 << 18))  # 3 MiB
+    body = '{"audios":[[' + items + "]," + json.dumps(wenet("a", wenet_part("a0"))) + "]}"
+    found = read("wenetspeech", lay({"WenetSpeech.json": body}))
+    (problem,) = found.problems.values()
+    assert found.said == {} and problem.limit == 3 << 20
+    assert "what follows in the file is not read" in problem.detail

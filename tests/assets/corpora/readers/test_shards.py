@@ -157,3 +157,16 @@ def test_lists_of_shards_name_faulty_lines(lay, read):
         "shards.list:6": "not_utf8",
         "z.tar": "no_transcript",
     }
+
+
+def test_members_that_share_a_name_that_is_not_utf8_are_rows_of_their_own(tmp_path, read):
+    root = tmp_path / "c"
+    root.mkdir()
+    with tarfile.open(root / "s.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        for content in (b"1", b"2"):
+            info = tarfile.TarInfo("\udcff.wav")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (root / "data.list").write_text("s.tar\n")
+    found = read("wenet_list", root, data_type="shard")
+    assert sorted(found.reasons.values()) == ["not_utf8", "not_utf8"]
