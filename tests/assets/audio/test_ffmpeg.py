@@ -177,7 +177,7 @@ def test_an_ffmpeg_that_does_not_start_is_no_fault_of_the_recording(
         monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_ffmpeg)
     try:
         with (
-            pytest.raises(FfmpegMissingError, match="none|no ffmpeg"),
+            pytest.raises(FfmpegMissingError, match=r"none|no ffmpeg"),
             opened_container(place.uri) as container,
             opened_source(container, place, digest_bytes(recordings["x.m4a"])) as file,
             open_source(file, "x.m4a"),

@@ -131,5 +131,5 @@ def test_what_the_lake_refuses_is_no_fault_of_the_recording(tmp_path, monkeypatc
         return real(path, *more, **named)
 
     monkeypatch.setattr(os, "stat", refused)
-    with pytest.raises(LakeError, match="audio_22k/c/.*Permission denied"):
+    with pytest.raises(LakeError, match=r"audio_22k/c/.*Permission denied"):
         do_source(SourceTask(str(tmp_path / "lake"), "c", (recording,)))
