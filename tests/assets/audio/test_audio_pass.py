@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from tqdm import tqdm
 
+from assets.audio import audio_pass
 from assets.audio.audio_pass import each_recording, tasks_of
 from assets.audio.columns import ColumnFile
+from assets.audio.pool import WorkerDied
 from assets.audio.problem import AudioProblem
 from assets.audio.settings import AudioSettings
 from assets.audio.work import SourceTask
@@ -40,8 +40,8 @@ def missing(file: str, names: Sequence[str], offsets: Sequence[int]) -> pl.DataF
     )
 
 
-def runs(frame: pl.DataFrame, workers: int, recordings: int) -> list[SourceTask]:
-    return list(tasks_of("lake", "corpus", AudioSettings(), [frame], recordings, workers))
+def runs(frame: pl.DataFrame, recordings: int) -> list[SourceTask]:
+    return list(tasks_of("lake", "corpus", AudioSettings(), [frame], recordings, 2))
 
 
 class Counted(io.FileIO):
@@ -55,13 +55,13 @@ class Counted(io.FileIO):
         return data
 
 
-@pytest.mark.parametrize(("recordings", "count", "most"), [(100_000, 1, 1.1), (ROWS, 8, 5.0)])
+@pytest.mark.parametrize(("recordings", "count", "most"), [(100_000, 1, 1.1), (ROWS, 8, 8.2)])
 def test_rows_of_a_column_are_read_about_once_however_large_their_groups(tmp_path, recordings, count, most):
     path = tmp_path / "x.parquet"
     rng = np.random.default_rng(0)
     table = pa.table({"audio": [rng.bytes(BYTES) for _ in range(ROWS)]})
-    pq.write_table(table, path, row_group_size=ROWS, data_page_size=200_000, compression="none")
-    tasks = runs(missing(str(path), [f"audio/{n}" for n in range(ROWS)], range(ROWS)), 2, recordings)
+    pq.write_table(table, path, row_group_size=ROWS, compression="none")
+    tasks = runs(missing(str(path), [f"audio/{n}" for n in range(ROWS)], range(ROWS)), recordings)
     assert sum(len(task.recordings) for task in tasks) == ROWS
     assert len(tasks) == count
     read = 0
@@ -75,24 +75,31 @@ def test_rows_of_a_column_are_read_about_once_however_large_their_groups(tmp_pat
 
 
 def test_members_of_a_tar_are_shared_out_in_runs_of_an_hour_or_so():
-    tasks = runs(missing("x.tar", [f"{n}.wav" for n in range(ROWS)], range(ROWS)), 1, 1_000_000)
+    tasks = runs(missing("x.tar", [f"{n}.wav" for n in range(ROWS)], range(ROWS)), 1_000_000)
     assert {len(task.recordings) for task in tasks} == {64, ROWS % 64}
     both = pl.concat([missing("x.tar", ["a.wav"], [0]), missing("y.tar", ["a.wav"], [0])])
-    assert [len(task.recordings) for task in runs(both, 1, 2)] == [1, 1]
+    assert [len(task.recordings) for task in runs(both, 2)] == [1, 1]
 
 
-def test_of_a_run_that_ends_its_process_only_the_one_that_does_is_lost(tmp_path):
-    frame = missing("x.tar", [f"{n}.wav" for n in range(40)], range(40))
-    with tqdm(disable=True, total=40) as progress:
-        done = each_recording(end_at_23, runs(frame, 2, 40), 2, lambda _: 60.0, progress)
+def test_of_a_run_that_ends_its_process_only_the_one_that_does_is_lost(monkeypatch):
+    asked: list[int] = []
+
+    def without_processes(do, tasks, workers, limit_s):
+        for task in tasks:
+            asked.append(len(task.recordings))
+            offsets = [recording.offset for recording in task.recordings]
+            yield task, WorkerDied() if 23 in offsets else do(task)
+
+    monkeypatch.setattr(audio_pass, "map_surviving", without_processes)
+    frame = missing("x.tar", [f"{n}.wav" for n in range(60)], range(60))
+    with tqdm(disable=True, total=60) as progress:
+        done = each_recording(offsets_of, runs(frame, 60), 2, lambda _: 60.0, progress)
         found = {recording.offset: result for recording, result in done}
     problem = found.pop(23)
     assert isinstance(problem, AudioProblem) and problem.reason == "worker_died"
-    assert found == {n: n for n in range(40) if n != 23}
+    assert found == {n: n for n in range(60) if n != 23}
+    assert asked == [60, *[8] * 7, 4, *[1] * 8]
 
 
-def end_at_23(task: SourceTask) -> list[int]:
-    offsets = [recording.offset for recording in task.recordings]
-    if 23 in offsets:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return [offset for offset in offsets if offset is not None]
+def offsets_of(task: SourceTask) -> list[int | None]:
+    return [recording.offset for recording in task.recordings]
