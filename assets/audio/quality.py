@@ -36,8 +36,8 @@ def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutc
     """Write ``audio_quality``, from the signal measures that ``audio_22k`` took of the source while decoding it.
 
     Added to them: characters per second and how far they are from the corpus' own; and, where the entry turns models
-    on, what those hear, in ``workers`` processes; recordings that cannot be read then are heard in the next run. Whatever
-    the corpus' size, a batch of it is in memory at once.
+    on, what those hear, in ``workers`` processes; recordings that cannot be read then are heard in the next run.
+    Whatever the corpus' size, a batch of it is in memory at once.
 
     Raises:
         UserError: if ``audio_22k`` of this corpus has not been made.
