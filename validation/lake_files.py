@@ -26,7 +26,7 @@ _WORTH_ASKING_BYTES = 1 << 20
 
 
 class LakeError(UserError):
-    """A file of the lake that cannot be written: a full disk, a directory that may not be changed; names both."""
+    """A file of the lake that cannot be written or asked for: a full disk, a folder of others'; names both."""
 
 
 class LakeFiles:
@@ -80,13 +80,19 @@ class LakeFiles:
         return self.size(path) is not None
 
     def size(self, path: str) -> int | None:
-        """Bytes of the file at ``path``; ``None`` where there is none."""
+        """Bytes of the file at ``path``; ``None`` where there is none.
+
+        Raises:
+            LakeError, validation.remote.StoreError: if it cannot be asked for.
+        """
         full = self.full_path(path)
         if self._is_local:
             try:
                 return os.stat(full).st_size  # noqa: PTH116 - a tenth of the time of a path object
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            except OSError as error:
+                raise LakeError(f"{self.uri(path)} cannot be read: {error.strerror or error}") from error
         if self._is_s3:
             found = self._fs.head(full)
             return None if found is None else int(found["ContentLength"])

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 from tqdm import tqdm
 
+from assets.audio.column_names import is_columnar
 from assets.audio.pool import WorkerDied, map_surviving
 from assets.audio.problem import AudioProblem
 from assets.audio.segments import Segment
@@ -23,27 +24,45 @@ FoundT = TypeVar("FoundT")
 # many hours have so much more as Opus of 16 kbit/s at 50 times real time, on a machine that has much else to do.
 FILE_LIMIT_S = 600.0
 _SLOWEST_BYTES_PER_S = 100_000
-# Members of a tar that are one task: an hour of speech, or so.
-_RUN_MEMBERS = 64
-_RUN_BYTES = 64 << 20
+# Members of a tar that are one task, and their bytes: an hour of speech, or so. Of a column there are more, since a row
+# is read with all before it in its group, often a thousand of them; of few rows, no worker shall have all.
+_OF_A_TAR = (64, 64 << 20)
+_OF_A_COLUMN = (4_096, 512 << 20)
+_RUNS_PER_WORKER = 4
+_SHARED_OUT = 8  # tasks that a run becomes of which one recording ended the process
 
 RECORDING = ("audio_uri", "audio_offset", "audio_bytes", "source_digest", "raw_format", "despite")
 WANTED = (*RECORDING, "start_s", "end_s", "channel")  # the columns that tasks are made of
 
 
 def tasks_of(
-    lake: str, corpus: str, settings: AudioSettings, rows: Iterable[pl.DataFrame]
+    lake: str,
+    corpus: str,
+    settings: AudioSettings,
+    rows: Iterable[pl.DataFrame],
+    recordings: int,
+    workers: int,
 ) -> Iterator[SourceTask]:
     """Tasks for the segments in the rows, those of one recording and the members of one file next to each other.
 
-    The members of a tar are shared out in runs, so that many workers read one tar and a kill costs no more than a run.
+    Members of a tar, and rows of a column, are shared out in runs, so that many workers read one file and a kill costs
+    no more than a run.
+
+    Args:
+        recordings: How many the rows are of, for as many workers.
     """
+    share = max(recordings // (_RUNS_PER_WORKER * workers), _OF_A_TAR[0])
+    of_a_column = (min(share, _OF_A_COLUMN[0]), _OF_A_COLUMN[1])
     run: list[Recording] = []
+    file, size = "", 0
     for recording in _recordings(rows):
-        if run and not _continues(run, recording):
+        of = recording.file
+        most, most_bytes = of_a_column if is_columnar(of) else _OF_A_TAR
+        if run and (recording.offset is None or of != file or len(run) >= most or size >= most_bytes):
             yield SourceTask(lake, corpus, tuple(run), settings)
-            run = []
+            run, size = [], 0
         run.append(recording)
+        file, size = of, size + (recording.size or 0)
     if run:
         yield SourceTask(lake, corpus, tuple(run), settings)
 
@@ -57,15 +76,6 @@ def _recordings(rows: Iterable[pl.DataFrame]) -> Iterator[Recording]:
         yield Recording(uri, offset, size, digest, raw_format, wanted, despite)
 
 
-def _continues(run: list[Recording], recording: Recording) -> bool:
-    return (
-        recording.offset is not None
-        and len(run) < _RUN_MEMBERS
-        and sum(member.size or 0 for member in run) < _RUN_BYTES
-        and run[0].file == recording.file
-    )
-
-
 def each_recording(
     do: Callable[[SourceTask], list[FoundT]],
     tasks: Iterable[SourceTask],
@@ -74,18 +84,28 @@ def each_recording(
     progress: tqdm[Any],
 ) -> Iterator[tuple[Recording, FoundT | AudioProblem]]:
     """What ``do`` finds of each recording, as it is done, or what became of the process that did it."""
-    apart: list[SourceTask] = []
-    for some in (tasks, apart):
-        for task, found in map_surviving(do, some, workers, limit_s):
+    waiting = tasks
+    while True:
+        apart: list[SourceTask] = []
+        for task, found in map_surviving(do, waiting, workers, limit_s):
             if isinstance(found, WorkerDied) and len(task.recordings) > 1:
                 # One of them did it: the others shall not pay for it.
-                apart.extend(replace(task, recordings=(recording,)) for recording in task.recordings)
+                apart += _parts(task)
                 continue
             if isinstance(found, WorkerDied):
                 yield task.recordings[0], _problem(found)
             else:
                 yield from zip(task.recordings, found, strict=True)
             progress.update(len(task.recordings))
+        if not apart:
+            return
+        waiting = apart
+
+
+def _parts(task: SourceTask) -> Iterator[SourceTask]:
+    size = -(-len(task.recordings) // _SHARED_OUT)
+    for start in range(0, len(task.recordings), size):
+        yield replace(task, recordings=task.recordings[start : start + size])
 
 
 def limit_s(task: SourceTask) -> float:

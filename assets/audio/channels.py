@@ -92,9 +92,10 @@ def mix(samples_NC: NDArray[np.float32]) -> Waveform:
 
 def cancelled_db(samples_NC: NDArray[np.float32], mono_N: Waveform) -> float:
     """What the loudest channel loses when they are mixed, in dB."""
-    loudest = float(np.max(np.einsum("nc,nc->c", samples_NC, samples_NC)))
-    mixed = float(np.dot(mono_N, mono_N))
-    if not loudest > 0.0:  # true for NaN as well, which the measures count
+    with np.errstate(over="ignore", invalid="ignore"):
+        loudest = float(np.max(np.einsum("nc,nc->c", samples_NC, samples_NC)))
+        mixed = float(np.dot(mono_N, mono_N))
+    if not 0.0 < loudest < np.inf:  # true for NaN as well, which the measures count
         return 0.0
     return 10.0 * float(np.log10(loudest / mixed)) if mixed > 0.0 else _SILENCE_DB
 

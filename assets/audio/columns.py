@@ -14,11 +14,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.audio.parquet_pages import refuse_large_pages
+from assets.audio.arrow_batches import MAGIC, refuse_large_batches
+from assets.audio.parquet_pages import MOST_PAGE_BYTES, refuse_large_pages
 from assets.audio.problem import fault
 
 _BATCH_ROWS = 16
-_ARROW_FILE = b"ARROW1"
 _READ_BYTES = 1 << 20
 
 
@@ -41,9 +41,9 @@ class ColumnFile:
         self._stream = stream
         self._reading: dict[str, tuple[Iterator[Batch], Batch | None]] = {}
         stream.seek(0)
-        start = stream.read(len(_ARROW_FILE))
+        start = stream.read(len(MAGIC))
         self._is_parquet = start.startswith(b"PAR1")
-        self._is_arrow_file = start == _ARROW_FILE
+        self._is_arrow_file = start == MAGIC
         with _as_faults():
             # Without pre-buffering: it would hold the column of a whole row group, of any size.
             self._parquet = (
@@ -114,22 +114,26 @@ class ColumnFile:
             count = metadata.row_group(group).num_rows
             if number + count > first:
                 place = number
-                self._refuse_large_pages(metadata.row_group(group), columns)
-                rows = self._parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns)
-                for batch in rows:
+                largest = self._largest_page(metadata.row_group(group), columns)
+                # Each value may be a page of its own, or all of them one page's only value.
+                at_once = min(max(MOST_PAGE_BYTES // max(largest, 1), 1), _BATCH_ROWS)
+                for batch in self._parquet.iter_batches(at_once, row_groups=[group], columns=columns):
                     yield Batch(place, batch)
                     place += batch.num_rows
             number += count
 
-    def _refuse_large_pages(self, group: Any, columns: list[str]) -> None:
+    def _largest_page(self, group: Any, columns: list[str]) -> int:
+        largest = 0
         for number in range(group.num_columns):
             chunk = group.column(number)
             path = chunk.path_in_schema
             if any(path == column or path.startswith(f"{column}.") for column in columns):
-                refuse_large_pages(self._stream, chunk)
+                largest = max(largest, refuse_large_pages(self._stream, chunk))
+        return largest
 
     def _of_arrow(self, columns: list[str]) -> Iterator[Batch]:
         names = list(dict.fromkeys(column.partition(".")[0] for column in columns))
+        refuse_large_batches(self._stream)
         reader, number = self._arrow(), 0
         batches = (
             (reader.get_batch(n) for n in range(reader.num_record_batches)) if self._is_arrow_file else reader

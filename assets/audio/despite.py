@@ -207,7 +207,7 @@ class _UpToItsEnd:
             return frames / self.rate_hz
         if stated_s is not None and stated_s > found_s + STATED_SLACK_S:
             return stated_s
-        if self._missing is None or self._missing[2] not in _PROPORTIONAL:
+        if self._missing is None or not self._missing[0] or self._missing[2] not in _PROPORTIONAL:
             return None
         return found_s * self._missing[1] / self._missing[0]
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from assets.audio.containers import Container
 from assets.audio.decoder import DecodeError
+from validation.errors import UserError
 
 # ffmpeg's demuxer of each container, and whether the duration that it tells is the header's own. For the others it is
 # estimated from the rate of bits, and promises nothing.
@@ -47,10 +48,16 @@ _MOST_TOLD_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 20
 _AU_HEADER_BYTES = 24
 _SAMPLE_BYTES = 4
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d\.\d+)")
-_CODEC = re.compile(r"Stream #0:\d+\S*: Audio: (\w+)")
+# Where ffmpeg's own words stand: a recording's tags are told before them, further in.
+_DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
+_CODEC = re.compile(r"^  Stream #0:\d+\S*: Audio: (\w+)", re.MULTILINE)
+_OUTPUT = re.compile(rb"^Output #0", re.MULTILINE)
 _ERROR = re.compile(r"(?i)error|invalid|failed(?! *!)|cannot|could not|missing|unable|not found")
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
+
+
+class FfmpegMissingError(UserError):
+    """This machine has no ffmpeg that starts: no fault of a recording."""
 
 
 def is_known(container: Container) -> bool:
@@ -135,7 +142,7 @@ class FfmpegDecoder:
         # The beginning describes the input, the end says what went wrong.
         while block := told.read1(1 << 12):  # type: ignore[attr-defined]  # a BufferedReader, typed as IO
             self._told += block
-            if b"Output #0" in self._told:
+            if _OUTPUT.search(self._told):
                 self._input_is_told.set()
             if len(self._told) > _MOST_TOLD_BYTES:
                 del self._told[_MOST_TOLD_BYTES // 2 : -_MOST_TOLD_BYTES // 4]
@@ -164,6 +171,7 @@ def opened_by_ffmpeg(recording: IO[bytes], container: Container) -> Iterator[Ffm
 
     Raises:
         DecodeError: if it does not open.
+        FfmpegMissingError: if ffmpeg itself does not start.
     """
     demuxer, _ = _DEMUXERS[container]
     command = [
@@ -174,9 +182,7 @@ def opened_by_ffmpeg(recording: IO[bytes], container: Container) -> Iterator[Ffm
         "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
-    with subprocess.Popen(
-        command, stdin=recording, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with _started(command, recording) as process:
         resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, _MEMORY_LIMIT_BYTES))
         decoder = FfmpegDecoder(process)
         try:
@@ -186,6 +192,16 @@ def opened_by_ffmpeg(recording: IO[bytes], container: Container) -> Iterator[Ffm
             decoder.close()
 
 
+def _started(command: list[str], recording: IO[bytes]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdin=recording, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise FfmpegMissingError(f"{command[0]} does not start: {error.strerror}") from error
+
+
 @lru_cache(maxsize=1)
 def _executable() -> str:
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FfmpegMissingError(f"no ffmpeg is found: {error}") from error

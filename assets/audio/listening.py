@@ -59,6 +59,19 @@ _SCHEMA: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What models heard of a corpus.
+
+    Attributes:
+        relation: DuckDB's, by :data:`HEARD_KEY`, with the columns :data:`LISTENED`.
+        unread: Segments of recordings that cannot be read now: they are in no memory, and to be heard another time.
+    """
+
+    relation: str
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListenTask:
     """Segments of one recording, all in one language, and the models for them."""
 
@@ -71,8 +84,8 @@ class ListenTask:
 
 def listen(
     connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, rows: str, lake: Lake, workers: int
-) -> str | None:
-    """DuckDB's relation of what was heard, by :data:`HEARD_KEY`, with the columns :data:`LISTENED`.
+) -> Heard | None:
+    """What was heard of the rows.
 
     Each recording is decoded again, from its source, and brought to 16 kHz: what is stored has been resampled once
     already. Recordings that these very models have heard are not heard again, also after a kill.
@@ -93,14 +106,18 @@ def listen(
     memory = _Memory(connection, lake, entry.name, listening_digest(models, channels))
     files, missing = memory.missing(rows)
     tasks = _tasks(missing, models, channels)
+    unread = 0
     with tqdm(total=files, desc=f"{entry.name}: models", unit="file", disable=None) as progress:
         try:
             for task, heard in map_surviving(do_listen, tasks, min(workers, max(files, 1)), _limit_s):
-                memory.add(task, heard)
+                if heard is None:
+                    unread += len(task.recording.segments)
+                else:
+                    memory.add(task, heard)
                 progress.update()
         finally:
             memory.flush()
-    return memory.finish(rows)
+    return Heard(memory.finish(rows), unread)
 
 
 def listening_digest(models: ModelMeasures, channels: ChannelPolicy) -> str:
@@ -108,8 +125,8 @@ def listening_digest(models: ModelMeasures, channels: ChannelPolicy) -> str:
     return digest_value([models_digest(models), channels])
 
 
-def do_listen(task: ListenTask) -> list[Listened]:
-    """What the models say of each segment, in their order; nothing of one that does not decode."""
+def do_listen(task: ListenTask) -> list[Listened] | None:
+    """What the models say of each segment, in their order; ``None`` where the recording cannot be read now."""
     recording = task.recording
     raw = None if recording.raw_format is None else RawFormat.parse(recording.raw_format)
     results = [Listened()] * len(recording.segments)
@@ -125,8 +142,8 @@ def do_listen(task: ListenTask) -> list[Listened]:
                     decoded = found.decoded if isinstance(found, Forgiven) else found
                     results[index] = listener(task.models).listen(_at_16k(decoded), task.language)
     except AudioFaultError:
-        # It decoded in audio_22k, so it was changed or taken away since: the next run of that step will say so.
-        return [Listened()] * len(recording.segments)
+        # It was read in audio_22k, so it was changed or taken away since, or its store does not answer.
+        return None
     return results
 
 

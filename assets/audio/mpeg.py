@@ -36,8 +36,9 @@ def mp3_shortfall(data: ByteView) -> tuple[int, int, str] | None:
         return _incomplete_last_frame(data, position)
     promised = int.from_bytes(data[tag + 8 : tag + 12], "big")
     found, _ = _count_frames(data, position)
-    # The header's own frame is not among those it counts.
-    return (found - 1, promised, "MPEG frames") if found - 1 < promised else None
+    # The header's own frame is not among those it counts; it may be cut itself.
+    found = max(found - 1, 0)
+    return (found, promised, "MPEG frames") if found < promised else None
 
 
 def _incomplete_last_frame(data: ByteView, position: int) -> tuple[int, int, str] | None:

@@ -19,8 +19,11 @@ _INTEGERS = (4, 5, 6)
 _LONG_LIST = 15
 
 
-def refuse_large_pages(stream: IO[bytes], chunk: Any) -> None:
+def refuse_large_pages(stream: IO[bytes], chunk: Any) -> int:
     """Go through the headers of a column chunk (:class:`pyarrow.parquet.ColumnChunkMetaData`).
+
+    Returns:
+        Bytes of its largest page, and so of no value more.
 
     Raises:
         AudioFaultError: ``decode_error``, where one is none, or states more than :data:`MOST_PAGE_BYTES`.
@@ -29,6 +32,7 @@ def refuse_large_pages(stream: IO[bytes], chunk: Any) -> None:
     if chunk.has_dictionary_page and chunk.dictionary_page_offset:
         first = min(first, chunk.dictionary_page_offset)
     position, end = first, first + chunk.total_compressed_size
+    largest = 0
     while position < end:
         length, sizes = _header(stream, position)
         size = sizes.get(_UNCOMPRESSED, -1)
@@ -40,7 +44,9 @@ def refuse_large_pages(stream: IO[bytes], chunk: Any) -> None:
             raise fault("decode_error", detail, float(size), float(MOST_PAGE_BYTES))
         if min(size, sizes.get(_COMPRESSED, -1)) < 0:
             raise _no_header(position)
+        largest = max(largest, size)
         position += length + sizes[_COMPRESSED]
+    return largest
 
 
 def _header(stream: IO[bytes], position: int) -> tuple[int, dict[int, int]]:

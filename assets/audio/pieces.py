@@ -225,7 +225,7 @@ def _cut_missing(
         )
         for batch in memory.missing()
     )
-    tasks = tasks_of(lake.url, entry.name, entry.audio, wanted)
+    tasks = tasks_of(lake.url, entry.name, entry.audio, wanted, missing.recordings, workers)
     do = partial(do_cut, entry.segmentation)
     stored = ResultParts(lake, entry.name, entry.audio)
     digest, files = pieces_digest(entry), missing.recordings

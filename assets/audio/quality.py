@@ -36,7 +36,8 @@ def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutc
     """Write ``audio_quality``, from the signal measures that ``audio_22k`` took of the source while decoding it.
 
     Added to them: characters per second and how far they are from the corpus' own; and, where the entry turns models
-    on, what those hear, in ``workers`` processes. Whatever the corpus' size, a batch of it is in memory at once.
+    on, what those hear, in ``workers`` processes; recordings that cannot be read then are heard in the next run.
+    Whatever the corpus' size, a batch of it is in memory at once.
 
     Raises:
         UserError: if ``audio_22k`` of this corpus has not been made.
@@ -50,14 +51,21 @@ def measure_corpus(entry: CorpusEntry, lake: Lake, workers: int = 1) -> StepOutc
         digests["models"] = listening_digest(models, entry.audio.channels)
     inputs = digest_value({"recipe": _RECIPE, **digests, "measures": _results_digest(lake, corpus)})
     outputs = [lake.table_path("audio_quality", corpus)]
-    return run_step(lake, STEP, corpus, inputs, outputs, lambda: _compute(entry, lake, workers))
+
+    def is_whole() -> bool:
+        manifest = lake.read_manifest(STEP, corpus)
+        return manifest is not None and not manifest["summary"].get("unread")
+
+    return run_step(
+        lake, STEP, corpus, inputs, outputs, lambda: _compute(entry, lake, workers), is_whole=is_whole
+    )
 
 
 def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     corpus = entry.name
     unheard = 0
     with database(lake) as connection, spool() as measured:
-        heard = _heard(connection, entry, lake, workers)
+        heard, unread = _heard(connection, entry, lake, workers)
         rates = SpeakingRates(connection)
         for batch in _with_measures(lake, corpus, heard):
             timed = _with_error_rates(batch.with_columns(chars_per_second=chars_per_second_expr()))
@@ -69,7 +77,7 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
         )
         medians = _medians(connection, files_of(lake, "audio_quality", [corpus]))
     summary = {"rows": height, "medians": medians}
-    return {**summary, "unheard": unheard} if entry.models.listens else summary
+    return {**summary, "unheard": unheard, "unread": unread} if entry.models.listens else summary
 
 
 def _despite(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> str:
@@ -83,20 +91,25 @@ def _despite(connection: duckdb.DuckDBPyConnection, lake: Lake, corpus: str) -> 
 
 def _heard(
     connection: duckdb.DuckDBPyConnection, entry: CorpusEntry, lake: Lake, workers: int
-) -> Iterator[pl.DataFrame] | None:
-    """What the models heard of each row that has measures, in the order of the corpus; ``None`` where none is on."""
+) -> tuple[Iterator[pl.DataFrame] | None, int]:
+    """What the models heard of each row that has measures, in the order of the corpus; ``None`` where none is on.
+
+    With it, of how many segments the recordings could not be read.
+    """
     despite = _despite(connection, lake, entry.name)
     rows = keyed_sql(files_of(lake, "raw_utterances", [entry.name]), despite)
     results = f"(SELECT * FROM {parquet(lake, [results_path(entry.name)])} WHERE reason IS NULL)"
     stored = f"(SELECT w.* FROM {rows} w SEMI JOIN {results} r ON {same_key('w', 'r')})"
     heard = listen(connection, entry, stored, lake, workers)
     if heard is None:
-        return None
+        return None, 0
     columns = ", ".join(f'h."{name}"' for name in LISTENED)
-    return batches_of(
+    rows_heard = batches_of(
         connection,
-        f"SELECT {columns} FROM {stored} w LEFT JOIN {heard} h ON {same_key('w', 'h', HEARD_KEY)} ORDER BY w.number",
+        f"SELECT {columns} FROM {stored} w LEFT JOIN {heard.relation} h ON {same_key('w', 'h', HEARD_KEY)} "
+        "ORDER BY w.number",
     )
+    return rows_heard, heard.unread
 
 
 def _with_measures(lake: Lake, corpus: str, heard: Iterator[pl.DataFrame] | None) -> Iterator[pl.DataFrame]:

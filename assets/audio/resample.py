@@ -104,7 +104,7 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int, decisions: Decisions)
         results = AudioResults(lake, corpus, entry.audio, connection)
         missing = results.memory.find_missing(rows)
         files = missing.recordings
-        tasks = tasks_of(lake.url, corpus, entry.audio, results.memory.missing())
+        tasks = tasks_of(lake.url, corpus, entry.audio, results.memory.missing(), files, workers)
         try:
             with tqdm(total=files, desc=f"{corpus}: audio", unit="file", disable=None) as progress:
                 done = each_recording(do_source, tasks, min(workers, max(files, 1)), limit_s, progress)

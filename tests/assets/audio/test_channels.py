@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from assets.audio.channels import to_mono
+from assets.audio.channels import cancelled_db, to_mono
 from assets.audio.problem import AudioFaultError
 from validation.ledger import read_ledger
 
@@ -89,3 +89,9 @@ def test_the_policy_of_a_corpus_decides_what_becomes_of_real_defects(tmp_path, l
     assert reasons == dict.fromkeys(("clean.wav", "antiphase.wav", "onechannel_dead.wav"), "accepted")
     levels = lake.read_table("audio_22k", "made")["level_dbfs"]
     assert levels.max() - levels.min() < 1.0
+
+
+def test_a_sample_whose_square_overflows_is_no_cancellation():
+    samples_NC = np.full((100, 2), 0.1, dtype=np.float32)
+    samples_NC[50] = (1e30, -1e30)
+    assert cancelled_db(samples_NC, samples_NC.mean(axis=1, dtype=np.float32)) == 0.0

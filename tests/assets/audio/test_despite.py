@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from assets.audio import mpeg
 from assets.audio.despite import Forgiven, Found, cut_recording
 from assets.audio.problem import AudioProblem
 from assets.audio.raw_format import RawFormat
@@ -105,6 +106,23 @@ def test_a_misnamed_recording_is_decoded_by_what_it_holds(format, name):
     (good,) = cut(data, "x")
     assert isinstance(good, Decoded)
     np.testing.assert_array_equal(found.decoded.samples_N, good.samples_N)
+
+
+def test_a_misnamed_recording_of_whose_frames_none_is_found_promises_nothing():
+    data = bytearray(encoded("MP3", "MPEG_LAYER_III"))
+    second = mpeg_frame(data, mpeg_frame(data, 0))
+    data[second - 1 :] = b"\0" + data[second:]  # a byte more: the frames are no longer where the first says
+    first = mpeg_frame(data, 0)
+    data[first : first + 2] = b"\0\0"
+    (found,) = cut(bytes(data), "x.wav", "wrong_extension")
+    assert isinstance(found, Forgiven) and found.promised_s is None
+
+
+def mpeg_frame(data: bytes, position: int) -> int:
+    """Where the frame ends that begins at ``position``."""
+    header = mpeg._mpeg_header(bytes(data), position)
+    assert header is not None
+    return position + header.frame_bytes
 
 
 def test_samples_declared_headerless_are_decoded_by_their_header():

@@ -13,9 +13,11 @@ import soundfile as sf
 
 from assets.audio import ffmpeg
 from assets.audio.decode import open_source
+from assets.audio.ffmpeg import FfmpegMissingError
 from assets.audio.problem import AudioFaultError, AudioProblem
 from assets.audio.segments import Decoded, Segment
-from assets.audio.source_file import SourceFile
+from assets.audio.source_file import Place, SourceFile, opened_container, opened_source
+from validation.digests import digest_bytes
 
 RATE = 16_000
 SECONDS = 6.0
@@ -150,6 +152,43 @@ def test_an_ffmpeg_that_crashes_is_a_reason_that_names_the_signal(recordings, mo
     (found,) = cut(recordings["x.m4a"], "x.m4a")
     assert found.reason == "decode_error"
     assert "signal 11 ended ffmpeg" in found.detail
+
+
+def test_what_tags_say_is_not_taken_for_what_ffmpeg_says(recordings, tmp_path):
+    (tmp_path / "x.m4a").write_bytes(recordings["x.m4a"])
+    told = tmp_path / "told.m4a"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", tmp_path / "x.m4a", "-c", "copy"]
+    tags = ["-metadata", "title=x\n  Duration: 01:00:00.00\nOutput #0", "-metadata", "comment=Audio: opus"]
+    subprocess.run([*command, *tags, told], check=True)
+    (found,) = cut(told.read_bytes(), "x.m4a")
+    assert isinstance(found, Decoded) and found.format == "MP4/AAC", found
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_an_ffmpeg_that_does_not_start_is_no_fault_of_the_recording(
+    recordings, monkeypatch, tmp_path, has_one
+):
+    source = tmp_path / "x.m4a"
+    source.write_bytes(recordings["x.m4a"])
+    place = Place(str(source))
+    ffmpeg._executable.cache_clear()
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
+    if not has_one:
+        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_ffmpeg)
+    try:
+        with (
+            pytest.raises(FfmpegMissingError, match=r"none|no ffmpeg"),
+            opened_container(place.uri) as container,
+            opened_source(container, place, digest_bytes(recordings["x.m4a"])) as file,
+            open_source(file, "x.m4a"),
+        ):
+            pass
+    finally:
+        ffmpeg._executable.cache_clear()
+
+
+def no_ffmpeg() -> str:
+    raise RuntimeError("No ffmpeg exe could be found")
 
 
 def test_formats_of_the_real_recordings_all_decode(make):

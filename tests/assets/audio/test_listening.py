@@ -65,13 +65,22 @@ def none_left(function, tasks, workers, limit_s):
     yield from ()
 
 
-def test_a_recording_that_is_gone_since_is_left_without_measures(tmp_path, lake, make):
+def test_a_recording_that_is_gone_since_is_left_without_measures_and_heard_when_it_is_back(
+    tmp_path, lake, make
+):
     entry = sphinx(make, tmp_path)
     make.run_all(entry, lake)
     (gone, *_) = (tmp_path / "cards").rglob("*.wav")
-    gone.unlink()
-    heard = measure_corpus(
-        entry.model_copy(update={"models": entry.models.model_copy(update={"voice_activity": True})}), lake
+    gone.rename(tmp_path / "aside")
+    listening_entry = entry.model_copy(
+        update={"models": entry.models.model_copy(update={"voice_activity": True})}
     )
-    assert heard.summary["unheard"] == 1
+    heard = measure_corpus(listening_entry, lake)
+    assert (heard.summary["unheard"], heard.summary["unread"]) == (1, 1)
     assert lake.read_table("audio_quality", "made")["speech_share"].null_count() == 1
+
+    (tmp_path / "aside").rename(gone)
+    heard = measure_corpus(listening_entry, lake)
+    assert (heard.summary["unheard"], heard.summary["unread"]) == (0, 0)
+    assert lake.read_table("audio_quality", "made")["speech_share"].null_count() == 0
+    assert not measure_corpus(listening_entry, lake).recomputed

@@ -16,8 +16,11 @@ from assets.audio import source_file
 from assets.audio.byte_view import FileView
 from assets.audio.containers import shortfall, sniff
 from assets.audio.problem import AudioFaultError
+from assets.audio.segments import Segment
 from assets.audio.source_file import Place, opened_container, opened_source
+from assets.audio.work import Recording, SourceTask, do_source
 from validation.digests import digest_bytes
+from validation.lake_files import LakeError
 from validation.scratch import ScratchError
 
 DATA = np.random.default_rng(0).bytes(300_000)
@@ -114,3 +117,19 @@ def test_want_of_room_or_handles_is_no_fault_of_the_file(tmp_path, number):
     ):
         raise OSError(number, os.strerror(number))
     assert not isinstance(raised.value, AudioFaultError)
+
+
+def test_what_the_lake_refuses_is_no_fault_of_the_recording(tmp_path, monkeypatch):
+    source = tmp_path / "x.wav"
+    source.write_bytes(encoded("WAV"))
+    recording = Recording(str(source), None, None, digest_bytes(source.read_bytes()), None, (Segment(),))
+    real = os.stat
+
+    def refused(path, *more, **named):
+        if str(path).startswith(str(tmp_path / "lake" / "audio_22k")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(LakeError, match=r"audio_22k/c/.*Permission denied"):
+        do_source(SourceTask(str(tmp_path / "lake"), "c", (recording,)))
