@@ -8,8 +8,8 @@ import os
 import random
 import re
 import threading
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
@@ -39,12 +39,17 @@ class ObjectReader(io.RawIOBase):
 
     All that is read comes from one version of the object.
 
+    Args:
+        found: The answer to a ``HEAD`` of the version to read; without it, whichever is there at the first read.
+
     Raises:
         FileNotFoundError: on reading, if there is no such object.
         ObjectError: on reading, if it cannot be read, or has changed since the first bytes of it.
     """
 
-    def __init__(self, store: ObjectStore, bucket: str, key: str) -> None:
+    def __init__(
+        self, store: ObjectStore, bucket: str, key: str, found: Mapping[str, Any] | None = None
+    ) -> None:
         self._store = store
         self._bucket = bucket
         self._key = key
@@ -52,6 +57,8 @@ class ObjectReader(io.RawIOBase):
         self._position = 0
         self._size: int | None = None
         self._etag: str | None = None
+        if found is not None:
+            self._take(found)
         self._start = 0
         self._held = b""
         self._ahead = 0
@@ -116,8 +123,12 @@ class ObjectReader(io.RawIOBase):
             found = self._store.head(f"{self._bucket}/{self._key}")
             if found is None:
                 raise FileNotFoundError(f"{self._url} does not exist")
-            self._size, self._etag = int(found["ContentLength"]), found.get("ETag")
+            self._take(found)
+        assert self._size is not None
         return self._size
+
+    def _take(self, found: Mapping[str, Any]) -> None:
+        self._size, self._etag = int(found["ContentLength"]), found.get("ETag")
 
     async def _fetch(self, start: int, length: int) -> bytes:
         """The bytes of the range, or as many of them as the object has."""

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import s3fs
@@ -207,10 +208,46 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
 
 
 class SharedStore(ObjectStore):
-    """The same store for DuckDB, whose threads share open files."""
+    """The same store for DuckDB, whose threads share open files.
+
+    Each query of it begins with a glob of each file and asks four times more what the file is: the answer to the glob
+    holds until the next one. A name is always that of one object, whatever a pattern would make of it.
+    """
+
+    def __init__(self, settings: RemoteSettings) -> None:
+        super().__init__(settings)
+        self._heads: dict[str, dict[str, Any]] = {}
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """The object of exactly this name, if it is there."""
+        path = self._strip_protocol(path)
+        found = self.head(path)
+        if found is None:
+            self._heads.pop(path, None)
+            return []
+        self._heads[path] = found
+        return [path]
+
+    def size(self, path: str) -> int:
+        """Bytes of the object, as they were at the last glob."""
+        return int(self._found(path)["ContentLength"])
+
+    def modified(self, path: str, version_id: str | None = None, refresh: bool = False) -> datetime:
+        """When the object was written that was there at the last glob."""
+        written: datetime = self._found(path)["LastModified"]
+        return written
+
+    def _found(self, path: str) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        if path not in self._heads and not self.glob(path):
+            raise FileNotFoundError(f"{_url(path, '')} does not exist")
+        return self._heads[path]
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        return SharedReader(lambda: super(SharedStore, self)._open(path, mode, **options))
+        if mode != "rb":
+            return super()._open(path, mode, **options)
+        found, place = self._found(path), self._place(path)
+        return SharedReader(lambda: io.BufferedReader(ObjectReader(self, *place, found), _BUFFER_BYTES))
 
 
 def _url(bucket: str, key: str) -> str:

@@ -35,7 +35,7 @@ from validation.reasons import PASSING
 from validation.stored_audio import AUDIO_FOLDER, VIEW_FOLDER, WAV_HEADER_BYTES
 
 # Part of the step's inputs and of each row: raise it when decoding, measuring, resampling or writing changes.
-AUDIO_RECIPE = 6
+AUDIO_RECIPE = 7
 
 # Of the pass's file, which has a row for each row of the corpus: raise it when that changes. Nothing is decoded for it.
 RESULTS_RECIPE = 1

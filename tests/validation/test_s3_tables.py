@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -74,6 +75,20 @@ def test_of_a_table_only_the_columns_that_are_asked_for_are_read(lake, proxy):
         found = connection.execute(f"SELECT sum(number), count(*) FROM {parquet(lake, ['large.parquet'])}")
         assert found.fetchone() == (_ROWS * (_ROWS - 1) // 2, _ROWS)
     assert bytes_read(proxy) < size / 2, proxy.counts()
+
+
+def test_a_query_asks_once_for_each_file_and_sees_what_was_written_since_the_last_one(lake, proxy):
+    lake.write_table("audio_tokens", "c", tokens())
+    statement = f"SELECT token_ids FROM {parquet(lake, [lake.table_path('audio_tokens', 'c')])}"
+    with database(lake) as connection:
+        proxy.forget()
+        assert connection.execute(statement).fetchall() == [([1, 2],)]
+        assert proxy.counts()["HeadObject"] == 1
+        lake.write_table("audio_tokens", "c", tokens((9,)))
+        assert connection.execute(statement).fetchall() == [([9],)]
+        lake.remove_table("audio_tokens", "c")
+        with pytest.raises(duckdb.Error, match="No files found"):
+            connection.execute(statement)
 
 
 def test_queries_by_many_threads_read_what_was_written(lake):
