@@ -1,4 +1,5 @@
-"""Which packed rows a rank sees at a step: a pure function of (seed, step, rank), so that a resumed run sees the same.
+"""Which packed rows a step has, and which of them a rank: pure functions of (seed, step), so that a resumed run sees
+the same, also on another number of ranks.
 
 Shapes: B rows of a micro batch, T tokens of a row.
 """
@@ -34,33 +35,27 @@ class PackedRows:
     Args:
         packs_dir: Where program ``pack`` wrote.
         seed: Of the order of the rows.
-        world_size: Number of ranks that share every step.
-        micro_batch: Rows per rank and forward pass.
-        accumulation: Forward passes per step.
+        batch_rows: Rows of a step, of all ranks together.
     """
 
-    def __init__(
-        self, packs_dir: Path, seed: int, world_size: int, micro_batch: int, accumulation: int
-    ) -> None:
+    def __init__(self, packs_dir: Path, seed: int, batch_rows: int) -> None:
         self.plan = read_plan(packs_dir)
         self._packs_dir = packs_dir
         self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
         self.count = len(self._arrays[0])
         self._seed = seed
-        self._world_size = world_size
-        self._micro_batch = micro_batch
-        self._accumulation = accumulation
+        self._batch_rows = batch_rows
 
-    def rows_of(self, step: int, rank: int, micro_step: int) -> tuple[int, ...]:
-        """Numbers of the packed rows of one micro batch; every row is seen once before any is seen again."""
-        first = ((step * self._accumulation + micro_step) * self._world_size + rank) * self._micro_batch
-        places = [divmod(first + offset, self.count) for offset in range(self._micro_batch)]
+    def rows_of_step(self, step: int) -> tuple[int, ...]:
+        """Numbers of the packed rows of a step; every row is seen once before any is seen again."""
+        places = [divmod(step * self._batch_rows + offset, self.count) for offset in range(self._batch_rows)]
         return tuple(int(_order(self.count, self._seed, epoch)[place]) for epoch, place in places)
 
-    def batch(self, step: int, rank: int, micro_step: int) -> Batch:
-        """The micro batch itself."""
-        return self.read(self.rows_of(step, rank, micro_step))
+    def rows_of(self, step: int, rank: int, micro: int, world: int, micro_batch: int) -> tuple[int, ...]:
+        """Those of them that are ``rank``'s of ``world`` in forward pass ``micro`` of ``micro_batch`` rows."""
+        first = (micro * world + rank) * micro_batch
+        return self.rows_of_step(step)[first : first + micro_batch]
 
     def read(self, rows: tuple[int, ...]) -> Batch:
         """A batch of the packed rows of these numbers."""

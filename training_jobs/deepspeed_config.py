@@ -12,8 +12,8 @@ def deepspeed_config(spec: StageSpec, world: World) -> dict[str, Any]:
     """DeepSpeed's JSON for these ranks."""
     return {
         "train_micro_batch_size_per_gpu": spec.micro_batch,
-        "gradient_accumulation_steps": spec.gradient_accumulation,
-        "train_batch_size": spec.micro_batch * spec.gradient_accumulation * world.size,
+        "gradient_accumulation_steps": spec.accumulation(world.size),
+        "train_batch_size": spec.batch_rows,
         "gradient_clipping": spec.clip,
         # An update from gradients that are no numbers is left out; in float32 it always is.
         "bf16": {"enabled": world.is_bfloat16, "check_grad_overflow": True},

@@ -118,6 +118,7 @@ class TrainJob(Strict):
     packs_dir: Path
     output_dir: Path
     tracking: Tracking
+    collective_s: float = Field(default=600, gt=0, description="as in the profile's limits")
 
 
 class EvaluateJob(Strict):

@@ -43,7 +43,10 @@ def take_step(
     """
     started = time.monotonic()
     learning_rate = set_learning_rate(engine.optimizer.param_groups, step, spec)
-    batches = [rows.batch(step, world.rank, micro) for micro in range(spec.gradient_accumulation)]
+    batches = [
+        rows.read(rows.rows_of(step, world.rank, micro, world.size, spec.micro_batch))
+        for micro in range(spec.accumulation(world.size))
+    ]
     sums, diverged = LossSums(), []
     for batch in batches[:-1]:
         diverged += _pass(engine, batch, world, sums)

@@ -121,16 +121,8 @@ def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
     engine, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
     updated = [parameter for group in engine.optimizer.bit16_groups for parameter in group]
     trainable_values = check_trainable(engine.module, updated, expected)
-    rows = PackedRows(job.packs_dir, spec.seed, world.size, spec.micro_batch, spec.gradient_accumulation)
-    fingerprint = digest_value(
-        {
-            "spec": spec.decisive(),
-            "start": job.start_digest,
-            "data": rows.plan["data_digest"],
-            "packing": [rows.plan["seed"], rows.plan["sequence_length"]],
-            "world_size": world.size,
-        }
-    )
+    rows = PackedRows(job.packs_dir, spec.seed, spec.batch_rows)
+    fingerprint = fingerprint_of(spec, job.start_digest, rows.plan)
     directory = job.output_dir / "checkpoints"
     checkpoints = Checkpoints(directory, spec.keep_checkpoints, fingerprint, world, report.log)
     resumed = checkpoints.load_newest(engine)
@@ -152,6 +144,21 @@ def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
         trainable_values=trainable_values,
         fingerprint=fingerprint,
         started=started,
+    )
+
+
+def fingerprint_of(spec: StageSpec, start_digest: str, plan: dict[str, Any]) -> str:
+    """Digest of what is trained on what: a checkpoint with another one belongs to another training.
+
+    The number of ranks is left out, and so is what else decides nothing of the outcome.
+    """
+    return digest_value(
+        {
+            "spec": spec.decisive(),
+            "start": start_digest,
+            "data": plan["data_digest"],
+            "packing": [plan["seed"], plan["sequence_length"]],
+        }
     )
 
 

@@ -67,4 +67,5 @@ def test_communication_overlaps_where_there_is_a_gpu_whatever_the_precision(
     config = deepspeed_config(SPEC, World(0, 2, torch.device(device), is_bfloat16))
     assert config["zero_optimization"]["overlap_comm"] is overlaps
     assert config["bf16"]["enabled"] is is_bfloat16
-    assert config["train_batch_size"] == SPEC.micro_batch * SPEC.gradient_accumulation * 2
+    assert config["train_batch_size"] == SPEC.batch_rows
+    assert config["gradient_accumulation_steps"] == 1

@@ -164,18 +164,18 @@ def test_all_ranks_together_see_every_row_once_per_epoch(tmp_path: Path, model_d
     write_lake(tmp_path / "lake", [training_row(number) for number in range(60)])
     job = pack_job(tmp_path, model_dir)
     run(job, Messages().report)
-    rows = PackedRows(job.output_dir, seed=3, world_size=2, micro_batch=1, accumulation=2)
+    rows = PackedRows(job.output_dir, seed=3, batch_rows=4)
     count = read_plan(job.output_dir)["packed_rows"]
 
     def seen(steps: range) -> list[int]:
         places = [(step, micro, rank) for step in steps for micro in range(2) for rank in range(2)]
-        return [row for step, micro, rank in places for row in rows.rows_of(step, rank, micro)]
+        return [row for step, micro, rank in places for row in rows.rows_of(step, rank, micro, 2, 1)]
 
     two_epochs = seen(range(count // 2))
     assert sorted(two_epochs[:count]) == sorted(two_epochs[count:]) == list(range(count))
     assert two_epochs[:count] != two_epochs[count:]
-    again = PackedRows(job.output_dir, seed=3, world_size=2, micro_batch=1, accumulation=2)
-    assert again.rows_of(7, 1, 1) == rows.rows_of(7, 1, 1)
-    batch = rows.batch(0, 0, 0)
+    again = PackedRows(job.output_dir, seed=3, batch_rows=4)
+    assert again.rows_of(7, 1, 1, 2, 1) == rows.rows_of(7, 1, 1, 2, 1)
+    batch = rows.read(rows.rows_of(0, 0, 0, 2, 1))
     assert batch.input_ids_BT.shape == (1, 256)
     assert batch.tokens == np.load(job.output_dir / ROW_TOKENS_FILE)[batch.rows[0]]

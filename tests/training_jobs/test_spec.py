@@ -27,7 +27,7 @@ def test_7b_has_the_published_hyper_parameters(stage: Stage) -> None:
     spec = load_stage(stage, "7b")
     row = (spec.starts_from, spec.mctp_modules, spec.trainable, spec.learning_rate, spec.weight_decay)
     assert (*row, spec.steps, spec.sequence_length) == PUBLISHED[stage]
-    assert (spec.micro_batch, spec.gradient_accumulation, spec.clip, spec.seed) == (1, 16, 1.0, 42)
+    assert (spec.micro_batch, spec.accumulation(8), spec.clip, spec.seed) == (1, 16, 1.0, 42)
     assert (spec.adam_beta1, spec.adam_beta2, spec.adam_epsilon) == (0.9, 0.95, 1e-8)
     assert (spec.warmup_share, spec.final_learning_rate_share) == (0.03, 0.1)
     assert (spec.checkpoints, spec.keep_checkpoints, spec.zero_stage, spec.gradient_checkpointing) == (

@@ -32,7 +32,7 @@ def loss_over_probe(model_dir: Path, packs_dir: Path) -> float:
     """Mean loss over the evenly spaced rows, computed without the program's own loop."""
     model = load_model(model_dir)
     model.set_attn_implementation(WINDOWED)
-    rows = PackedRows(packs_dir, seed=0, world_size=1, micro_batch=1, accumulation=1)
+    rows = PackedRows(packs_dir, seed=0, batch_rows=1)
     total = 0.0
     with torch.no_grad():
         for row in np.linspace(0, rows.count - 1, PROBE_ROWS).astype(int):
@@ -101,9 +101,9 @@ def test_a_loss_that_is_no_number_stops_the_stage_with_step_and_samples(
 def test_only_the_rows_at_fault_are_named(
     tmp_path: Path, base_dir: Path, packs_dir: Path, tracking: Tracking
 ) -> None:
-    spec = SPEC.model_copy(update={"gradient_accumulation": 4})
-    rows = PackedRows(packs_dir, spec.seed, world_size=1, micro_batch=1, accumulation=4)
-    batches = [rows.batch(0, 0, micro) for micro in range(4)]
+    spec = SPEC.model_copy(update={"batch_rows": 4})
+    rows = PackedRows(packs_dir, spec.seed, batch_rows=4)
+    batches = [rows.read(rows.rows_of(0, 0, micro, 1, 1)) for micro in range(4)]
     ids = [set(batch.input_ids_BT.flatten().tolist()) for batch in batches]
     token = min(ids[2] - ids[0] - ids[1] - ids[3])
     model = load_model(base_dir)
