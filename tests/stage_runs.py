@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
 
 LENGTH, CODES = 64, 8
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SIZES = TinyBackbone(
     hidden_size=16,
     intermediate_size=32,
@@ -104,6 +106,13 @@ def make_job(
         output_dir=output,
         tracking=store,
     )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:
