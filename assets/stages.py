@@ -69,7 +69,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
                 packs_dir=packs.path,
                 output_dir=directory,
                 tracking=tracking,
-                collective_s=workspace.profile.limits.collective_s,
+                limits=workspace.profile.limits,
             ),
         )
         result = outputs.present(stage).result()

@@ -1,6 +1,6 @@
 """The command lines by which assets start the programs of this package; imports nothing heavy.
 
-``python -m training_jobs.launch JOB.json --profile NAME`` starts a stage's command on another machine: with
+``python -m training_jobs.launch JOB.json`` starts a stage's command on another machine: with
 ``$VOXLINE_NNODES`` of them, it is to be run on all but the one whose asset has written ``JOB.json``.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from training_jobs.jobs import TrainJob, read_job
 from training_jobs.nodes import nodes_of
-from training_jobs.profile import ProgramLimits, load_profile
-from training_jobs.spec import PROFILES, StageSpec
+from training_jobs.profile import ProgramLimits
+from training_jobs.spec import StageSpec
 from validation.errors import UserError
 
 CPU_PROCESSES = 2  # ranks where there is no GPU: enough that every collective is a real one
@@ -124,12 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "job", type=Path, help="job.json of the stage, under the path that all machines have it"
     )
-    parser.add_argument("--profile", required=True, choices=PROFILES)
-    options = parser.parse_args(arguments)
+    path = parser.parse_args(arguments).job
     try:
-        ranks = ranks_per_node(read_job(TrainJob, options.job).spec)
-        log = options.job.parent / f"log-{socket.gethostname()}.txt"
-        command = train_command(options.job, log, ranks, load_profile(options.profile).limits)
+        job = read_job(TrainJob, path)
+        log = path.parent / f"log-{socket.gethostname()}.txt"
+        command = train_command(path, log, ranks_per_node(job.spec), job.limits)
     except (UserError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted: the words are our own

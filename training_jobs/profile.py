@@ -113,9 +113,7 @@ class ProgramLimits(Strict):
     grace_s: float = Field(gt=0, description="from the request to stop until it is killed; a step and a save")
     stall_s: float = Field(gt=0, description="without a line of output: it hangs, and is ended")
     collective_s: float = Field(
-        default=600,
-        gt=0,
-        description="a rank waits for the others of its stage: one of them hangs, all are ended",
+        gt=0, description="a training step: then its ranks end and leave their stacks"
     )
 
 

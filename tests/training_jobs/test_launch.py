@@ -9,16 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from stage_runs import LIMITS as STAGE_LIMITS
 from stage_runs import make_job
 
 from training_jobs import launch
 from training_jobs.jobs import Tracking, write_job
-from training_jobs.profile import ProgramLimits, load_profile
+from training_jobs.profile import ProgramLimits
 from training_jobs.spec import load_stage
 from validation.errors import ConfigurationError
 
 JOB, LOG = Path("job.json"), Path("log.txt")
-LIMITS = ProgramLimits(grace_s=45, stall_s=1800)
+LIMITS = ProgramLimits(grace_s=45, stall_s=1800, collective_s=120)
 
 
 def test_a_program_runs_under_the_supervisor() -> None:
@@ -73,13 +74,13 @@ def test_another_machine_becomes_the_same_command(tmp_path: Path, monkeypatch: p
     job = write_job(make_job(tmp_path, tmp_path, tmp_path, tracking), tmp_path / "job.json")
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, words: started.append([program, *words[1:]]))
-    launch.main([str(job), "--profile", "tiny"])
+    launch.main([str(job)])
     (command,) = started
     log = tmp_path / f"log-{socket.gethostname()}.txt"
-    assert command == launch.train_command(job, log, 1, load_profile("tiny").limits)
+    assert command == launch.train_command(job, log, 1, STAGE_LIMITS)
     assert command[command.index("--node-rank") + 1] == "1"
     with pytest.raises(SystemExit, match=r"FileNotFoundError.*absent\.json"):
-        launch.main([str(tmp_path / "absent.json"), "--profile", "tiny"])
+        launch.main([str(tmp_path / "absent.json")])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from process_trees import StartProcess, end_tree
 from stage_runs import (
+    LIMITS,
     RANK_VARIABLES,
     SPEC,
     Lines,
@@ -25,12 +26,10 @@ from waiting import until
 from training_jobs import train
 from training_jobs.jobs import Tracking, TrainJob, read_job, read_result, write_job
 from training_jobs.launch import train_command
-from training_jobs.profile import ProgramLimits
 from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import connect
 
 DEADLINE_S = 240.0
-LIMITS = ProgramLimits(grace_s=30, stall_s=600)
 
 
 @pytest.mark.slow
