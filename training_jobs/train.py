@@ -11,38 +11,32 @@ import json
 import math
 import signal
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from models import extend_model, mctp_parameter_names, save_model
+from models import save_model
 from models.quiet import quiet_transformers
-from models.windowed_attention import WINDOWED
-from training_jobs.batches import PackedRows
-from training_jobs.checkpoints import Checkpoints
-from training_jobs.distributed import World, joined
+from training_jobs.checkpoints import milestone_steps
+from training_jobs.distributed import joined, naming_lost_ranks
 from training_jobs.divergence import exploded, is_suspicious
-from training_jobs.engine import peak_bytes, start_engine, updated_parameters, values_in, whole_weights
-from training_jobs.history import History, Losses, StepRecord
+from training_jobs.engine import peak_bytes, whole_weights
+from training_jobs.history import Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
-from training_jobs.optimizer import parameter_groups
 from training_jobs.probe import probe_losses
 from training_jobs.program import program_main
-from training_jobs.reporting import Reporter
-from training_jobs.spec import StageSpec
+from training_jobs.reporting import Reporter, rank
+from training_jobs.stage import TRAINABLE_FILE, Stage, prepare
 from training_jobs.step import DivergedError, diverged_at, take_step
-from training_jobs.stopping import StopRequest, TerminatedError, stop_on_sigterm
+from training_jobs.stopping import StopRequest, TerminatedError, grace_warning, stop_on_sigterm
 from training_jobs.supervisor import die_with_parent
 from training_jobs.tracking import TrackedRun, tracked_run
-from training_jobs.trainable import check_trainable, expected_trainable, set_trainable, trainable_list
+from training_jobs.watchdog import Watchdog
 from validation.atomic import replacing_directory, write_text
-from validation.digests import digest_directory, digest_value
+from validation.digests import digest_directory
 
 HISTORY_FILE = "history.json"
-TRAINABLE_FILE = "trainable.txt"
 METRIC_POINTS = 100
 LOG_LINES = 20
 LOG_EVERY_S = 60.0  # at least, however long a step takes: the supervisor takes silence for a hang
@@ -62,11 +56,20 @@ def run(job: TrainJob, report: Reporter) -> None:
     Raises:
         training_jobs.step.DivergedError: if the loss or the gradient is not finite, or has exploded.
         training_jobs.trainable.TrainableError: if other parameters than the spec's would be trained.
+        training_jobs.elastic.RanksChangedError: if the last checkpoint is of ranks that these cannot go on from.
+        training_jobs.checkpoints.CheckpointSaveError: if two checkpoints in a row could not be written.
+        training_jobs.distributed.LostRankError: if another rank has ended.
     """
-    with joined(job.spec) as world, stop_on_sigterm() as stop:
+    with (
+        stop_on_sigterm() as stop,
+        # After the handler of SIGTERM, before which it writes the stack; before the ranks meet, which may hang, too.
+        Watchdog(job.output_dir, rank(), job.limits.collective_s) as watchdog,
+        joined(job.spec, job.limits.collective_s) as world,
+        naming_lost_ranks(lambda: watchdog.at),
+    ):
         if world.rank == 0:
             (job.output_dir / RESULT_FILE).unlink(missing_ok=True)
-        stage = _prepare(job, world, report)
+        stage = prepare(job, world, report, watchdog)
         if world.rank != 0:
             _train_or_say_where_from(stage, stop, None)
             _gather(stage)
@@ -77,7 +80,7 @@ def run(job: TrainJob, report: Reporter) -> None:
         }
         key = f"{job.spec.stage}-{stage.fingerprint[:16]}"
         with tracked_run(job.tracking, "voxline/training", job.spec.stage, params, resume_key=key) as tracked:
-            # Not among the parameters: a run that goes on with other ranks is still the same.
+            # Not a parameter: those of a run are for ever, and another number of ranks may go on with it.
             tracked.tag("world_size", str(world.size))
             tracked.artifact(job.output_dir / TRAINABLE_FILE)
             _train_or_say_where_from(stage, stop, tracked)
@@ -85,87 +88,6 @@ def run(job: TrainJob, report: Reporter) -> None:
         # Last, when all that could still fail is done; the checkpoints are needed until then.
         write_result(job.output_dir, result)
         stage.checkpoints.remove_all()
-
-
-@dataclass
-class Stage:
-    """A stage that is ready for its next step."""
-
-    job: TrainJob
-    world: World
-    report: Reporter
-    engine: Any
-    rows: PackedRows
-    checkpoints: Checkpoints
-    checkpoints_dir: Path
-    history: History
-    resumed_from: str | None
-    trainable_values: int
-    fingerprint: str
-    started: float
-
-    @property
-    def spec(self) -> StageSpec:
-        """The stage's hyper-parameters."""
-        return self.job.spec
-
-
-def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
-    started, spec = time.monotonic(), job.spec
-    model = extend_model(job.start_dir, spec.mctp_modules, seed=spec.seed, dtype=world.dtype).to(world.device)
-    model.config.mtp_loss_weight = spec.mtp_loss_weight
-    model.set_attn_implementation(WINDOWED if spec.attention == "auto" else spec.attention)
-    if spec.gradient_checkpointing:
-        model.activation_checkpointing_enable()
-    model.train()
-    mctp_names = mctp_parameter_names(model)
-    expected = expected_trainable((name for name, _ in model.named_parameters()), mctp_names, spec)
-    set_trainable(model, expected)
-    groups = parameter_groups(model.named_parameters(), set(mctp_names), spec)
-    engine = start_engine(model, groups, spec, world)
-    trainable_values = check_trainable(engine.module, updated_parameters(engine), expected)
-    if world.rank == 0:
-        write_text(job.output_dir / TRAINABLE_FILE, trainable_list(engine.module, expected))
-    rows = PackedRows(job.packs_dir, spec.seed, spec.batch_rows)
-    fingerprint = fingerprint_of(spec, job.start_digest, rows.plan)
-    checkpoints_dir = job.output_dir / "checkpoints"
-    checkpoints = Checkpoints(checkpoints_dir, spec.keep_checkpoints, fingerprint, world, report.log)
-    resumed = checkpoints.load_newest(engine)
-    report.log(
-        f"{spec.stage}: {trainable_values:,} of {sum(values_in(one) for one in model.parameters()):,} parameters "
-        f"train on {rows.plan['tokens']:,} packed tokens, {world.size} ranks, {world.dtype}, ready after "
-        f"{time.monotonic() - started:.0f} s"
-        + (f"; continues from {resumed.name}" if resumed is not None else "")
-    )
-    return Stage(
-        job=job,
-        world=world,
-        report=report,
-        engine=engine,
-        rows=rows,
-        checkpoints=checkpoints,
-        checkpoints_dir=checkpoints_dir,
-        history=resumed.history if resumed is not None else History(),
-        resumed_from=resumed.name if resumed is not None else None,
-        trainable_values=trainable_values,
-        fingerprint=fingerprint,
-        started=started,
-    )
-
-
-def fingerprint_of(spec: StageSpec, start_digest: str, plan: dict[str, Any]) -> str:
-    """Digest of what is trained on what: a checkpoint with another one belongs to another training.
-
-    The number of ranks is left out, and so is what else decides nothing of the outcome.
-    """
-    return digest_value(
-        {
-            "spec": spec.decisive(),
-            "start": start_digest,
-            "data": plan["data_digest"],
-            "packing": [plan["seed"], plan["sequence_length"]],
-        }
-    )
 
 
 def _train_or_say_where_from(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
@@ -181,11 +103,14 @@ def _train_or_say_where_from(stage: Stage, stop: StopRequest, tracked: TrackedRu
 def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     spec, history = stage.spec, stage.history
     saves = {round(spec.steps * (number + 1) / spec.checkpoints) for number in range(spec.checkpoints)}
+    if spec.keep_milestones:
+        saves |= milestone_steps(spec.steps)
     points, lines = max(1, spec.steps // METRIC_POINTS), max(1, spec.steps // LOG_LINES)
     if history.before is None:
         history.before = _probe(stage, tracked)
-    last_line_s, must_save = time.monotonic(), False
+    last_line_s, must_save, has_warned = time.monotonic(), False, False
     for step in range(len(history.steps), spec.steps):
+        stage.watchdog.phase("stepping", step)
         record, must_stop = take_step(stage.engine, stage.rows, stage.world, spec, step, stop)
         history.steps.append(record)
         done = step + 1
@@ -199,10 +124,16 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
         # What may be the first step of an explosion is not what to go on from.
         wait = is_suspicious(history.steps, spec.explosion) and done < spec.steps
         if must_stop or (must_save and not wait):
-            stage.checkpoints.save(stage.engine, done, history)
+            stage.watchdog.phase("saving", step)
+            is_saved = stage.checkpoints.save(stage.engine, done, history)
             must_save = False
+            warning = grace_warning(record.seconds, stage.checkpoints.save_s, stage.job.limits.grace_s)
+            if warning is not None and not has_warned:
+                has_warned = True
+                stage.report.log(f"{spec.stage}: warning: {warning}")
         if must_stop:
-            stage.report.log(f"{spec.stage}: asked to stop; saved after step {done} of {spec.steps}")
+            saved = "saved" if is_saved else "not saved"
+            stage.report.log(f"{spec.stage}: asked to stop; {saved} after step {done} of {spec.steps}")
             raise TerminatedError
     history.after = _probe(stage, tracked)
 
@@ -218,6 +149,7 @@ def _check_exploded(stage: Stage) -> None:
 
 
 def _probe(stage: Stage, tracked: TrackedRun | None) -> Losses:
+    stage.watchdog.phase("probing")
     losses, step = probe_losses(stage.engine, stage.rows, stage.world), len(stage.history.steps)
     if step and not math.isfinite(losses.loss):
         raise DivergedError(f"{stage.spec.stage}: loss is {losses.loss} after the last of {step} steps")
@@ -239,6 +171,7 @@ def _progress(stage: Stage, record: StepRecord, recent: list[StepRecord]) -> str
 
 def _gather(stage: Stage) -> tuple[dict[str, Tensor] | None, list[int]]:
     """The whole model's weights, on rank 0 alone, and each rank's most memory; called on all ranks."""
+    stage.watchdog.phase("finishing")
     peaks = stage.world.all_values(peak_bytes(stage.world.device))
     return whole_weights(stage.engine), peaks
 

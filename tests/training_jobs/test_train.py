@@ -20,7 +20,7 @@ from stage_runs import (
 
 from models import MctpForCausalLM, extend_model, load_model, save_model
 from models.windowed_attention import WINDOWED
-from training_jobs import train
+from training_jobs import stage, train
 from training_jobs.batches import PackedRows
 from training_jobs.history import StepRecord
 from training_jobs.jobs import Tracking, read_result
@@ -139,7 +139,7 @@ def test_a_gradient_that_is_no_number_ends_the_stage_before_it_reaches_a_weight(
         made.append(model)
         return model
 
-    monkeypatch.setattr(train, "extend_model", extend)
+    monkeypatch.setattr(stage, "extend_model", extend)
     with pytest.raises(DivergedError, match="sft: gradient is not finite at step 0") as caught:
         train.run(make_job(tmp_path, base_dir, packs_dir, tracking), Reporter(Lines().log))
     assert "c/" in str(caught.value)
