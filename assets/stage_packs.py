@@ -13,7 +13,7 @@ from training_jobs.jobs import PackJob
 from training_jobs.mixture import Mixture
 from training_jobs.spec import STAGES, Stage, StageSpec
 
-RECIPE = 3
+RECIPE = 4
 
 
 def pack_pointer(stage: Stage) -> str:

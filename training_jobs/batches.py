@@ -7,15 +7,14 @@ Shapes: B rows of a micro batch, T tokens of a row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, names_of_rows, read_plan
+from training_jobs.row_order import RowOrder
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,18 @@ class PackedRows:
         self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
         self.count = len(self._arrays[0])
-        self._seed = seed
+        self.order = RowOrder(self.count, self.plan["data_digest"], seed, self.plan["sequence_length"])
         self._batch_rows = batch_rows
 
     def rows_of_step(self, step: int) -> tuple[int, ...]:
         """Numbers of the packed rows of a step; every row is seen once before any is seen again."""
-        places = [divmod(step * self._batch_rows + offset, self.count) for offset in range(self._batch_rows)]
-        return tuple(int(_order(self.count, self._seed, epoch)[place]) for epoch, place in places)
+        return self.order.rows(step * self._batch_rows, self._batch_rows)
 
     def rows_of(self, step: int, rank: int, micro: int, world: int, micro_batch: int) -> tuple[int, ...]:
         """Those of them that are ``rank``'s of ``world`` in forward pass ``micro`` of ``micro_batch`` rows."""
         first = (micro * world + rank) * micro_batch
-        return self.rows_of_step(step)[first : first + micro_batch]
+        assert first + micro_batch <= self._batch_rows, (rank, micro, world, micro_batch)
+        return self.order.rows(step * self._batch_rows + first, micro_batch)
 
     def read(self, rows: tuple[int, ...]) -> Batch:
         """A batch of the packed rows of these numbers."""
@@ -69,8 +68,3 @@ class PackedRows:
         """Names (``corpus/row_id``) of the samples in the rows."""
         names = names_of_rows(self._packs_dir, sorted(set(rows)))
         return [name for row in rows for name in names[row]]
-
-
-@lru_cache(maxsize=2)
-def _order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(count)

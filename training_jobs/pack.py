@@ -37,6 +37,7 @@ from training_jobs.packing import pack_best_fit
 from training_jobs.plan import write_plan
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
+from training_jobs.row_order import METHOD, RowOrder
 from training_jobs.rows import RowError, encode_row, vocabulary_of
 from training_jobs.sample_spill import SampleSpill
 from training_jobs.token_lookup import TokenLookup
@@ -103,8 +104,11 @@ def run(job: PackJob, report: Reporter) -> None:
                 job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
             )
             write_samples(job.output_dir, folder, members, packed.starts, lengths)
+    data_digest = encoder.digest()
+    order = RowOrder(len(row_tokens), data_digest, job.seed, job.sequence_length)
     plan = _figures(job, row_tokens, len(drawn)) | {
-        "data_digest": encoder.digest(),
+        "data_digest": data_digest,
+        "order": {"method": METHOD, "digest": order.digest()},
         "too_long": encoder.too_long,
         "sources": source_counts(sources, encoder.too_long_of, drawing, lengths, drawn),
         "drawn_by": {field: values.counts(lengths, drawn) for field, values in drawing.values.items()},

@@ -27,6 +27,7 @@ from training_jobs.jobs import PackJob, read_result, write_job
 from training_jobs.pack import PackError, run
 from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, read_plan
 from training_jobs.profile import MixtureItem
+from training_jobs.row_order import METHOD
 from training_jobs.rows import RowError, encode_row
 from validation.errors import ConfigurationError
 from validation.lake import Lake
@@ -160,22 +161,34 @@ def test_a_mixture_of_an_unknown_corpus_is_refused(tmp_path: Path, model_dir: Pa
         run(pack_job(tmp_path, model_dir, mixture=mixture), Messages().report)
 
 
-def test_all_ranks_together_see_every_row_once_per_epoch(tmp_path: Path, model_dir: Path) -> None:
+def test_a_step_has_the_same_micro_batches_on_any_number_of_ranks(tmp_path: Path, model_dir: Path) -> None:
     write_lake(tmp_path / "lake", [training_row(number) for number in range(60)])
     job = pack_job(tmp_path, model_dir)
     run(job, Messages().report)
-    rows = PackedRows(job.output_dir, seed=3, batch_rows=4)
-    count = read_plan(job.output_dir)["packed_rows"]
-
-    def seen(steps: range) -> list[int]:
-        places = [(step, micro, rank) for step in steps for micro in range(2) for rank in range(2)]
-        return [row for step, micro, rank in places for row in rows.rows_of(step, rank, micro, 2, 1)]
-
-    two_epochs = seen(range(count // 2))
-    assert sorted(two_epochs[:count]) == sorted(two_epochs[count:]) == list(range(count))
-    assert two_epochs[:count] != two_epochs[count:]
-    again = PackedRows(job.output_dir, seed=3, batch_rows=4)
-    assert again.rows_of(7, 1, 1, 2, 1) == rows.rows_of(7, 1, 1, 2, 1)
-    batch = rows.read(rows.rows_of(0, 0, 0, 2, 1))
+    rows = PackedRows(job.output_dir, seed=3, batch_rows=8)
+    plan = read_plan(job.output_dir)
+    count = plan["packed_rows"]
+    for world, micro_batch in ((1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (4, 2), (2, 4)):
+        for step in (0, 3, 1_000_000):
+            passes = 8 // (world * micro_batch)
+            dealt = [
+                rows.rows_of(step, rank, micro, world, micro_batch)
+                for micro in range(passes)
+                for rank in range(world)
+            ]
+            assert [row for one in dealt for row in one] == list(rows.rows_of_step(step))
+    seen = [row for step in range(count) for row in rows.rows_of_step(step)]
+    assert [sorted(seen[start : start + count]) for start in range(0, 8 * count, count)] == [
+        list(range(count))
+    ] * 8
+    batch = rows.read(rows.rows_of(0, 1, 0, 2, 1))
     assert batch.input_ids_BT.shape == (1, 256)
     assert batch.tokens == np.load(job.output_dir / ROW_TOKENS_FILE)[batch.rows[0]]
+
+
+def test_the_plan_says_which_order_its_rows_are_seen_in(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(tmp_path / "lake", [training_row(number) for number in range(30)])
+    job = pack_job(tmp_path, model_dir)
+    run(job, Messages().report)
+    rows = PackedRows(job.output_dir, job.seed, batch_rows=2)
+    assert read_plan(job.output_dir)["order"] == {"method": METHOD, "digest": rows.order.digest()}
