@@ -22,7 +22,7 @@ class Drawing:
         self.mixture = mixture
         self.sources: list[tuple[str, str]] = []  # (corpus, task)
         self._parts: dict[str, list[NDArray[Any]]] = {
-            name: [] for name in ("source", "item", "weight", "group")
+            name: [] for name in ("source", "item", "seconds", "weight", "group")
         }
         self._groups: dict[str, int] = {}
         self.values = {field: FieldValues(field) for field in mixture.fields}
@@ -36,6 +36,7 @@ class Drawing:
         place = {pair: index for index, pair in enumerate(self.sources)}
         self._parts["source"].append(np.array([place[pair] for pair in pairs], dtype=np.int32))
         self._parts["item"].append(rows["item"].to_numpy().astype(np.int32))
+        self._parts["seconds"].append(rows["seconds"].to_numpy().astype(np.float32))
         if any(item.weight_by is not None for item in self.mixture.items):
             self._parts["weight"].append(self._weights(rows))
             self._parts["group"].append(self._group_codes(rows))
@@ -43,7 +44,7 @@ class Drawing:
             values.add(rows[column_of(field)])
 
     def array(self, name: str) -> NDArray[Any]:
-        """``source``, ``item``, ``weight`` or ``group`` of every sample."""
+        """``source``, ``item``, ``seconds``, ``weight`` or ``group`` of every sample."""
         parts = self._parts[name]
         self._parts[name] = [np.concatenate(parts)] if parts else [np.empty(0, dtype=np.int64)]
         return self._parts[name][0]

@@ -53,7 +53,7 @@ class _Level:
         self._by_row = row_of
 
     def run(self) -> None:
-        """Fill the rows that are too empty, the fullest of them first: most are filled from what the others can take."""
+        """Fill the rows that are too empty, the fullest of them first: so most of them are filled."""
         short = np.flatnonzero(self._empty > self._allowed)
         if not short.size or not self._allowed:
             return

@@ -18,6 +18,8 @@ ROW_TOKENS_FILE = "row_tokens.npy"  # int32: tokens of each row, the rest is pad
 RECORDINGS_FILE = "recordings.parquet"
 # One line per sample, in the order of rows and of samples in a row: which training row it is, and whose.
 SAMPLES_FILE = "samples.parquet"
+# One line per training row, those without a sample included: what became of it, as in the table ``sample_ledger``.
+SAMPLE_LEDGER_FILE = "sample_ledger.parquet"
 SAMPLES_SCHEMA: dict[str, Any] = {
     "row": pl.Int64,
     "corpus": pl.String,
