@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pyarrow.parquet as pq
 
-from assets.data_digests import rows_digest
+from assets.data_digests import rows_digest, sources_digest
 from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, command_of, launch, read_metadata
 from assets.speech_tokenizer import tokenizer_of
@@ -32,15 +32,15 @@ def pack_pointer(stage: Stage) -> str:
 
 def pack_inputs(workspace: Workspace, spec: StageSpec, tokenizer_digest: str, base_model: Output) -> str:
     """Digest of what the stage's pack is made from: data, tokenizers, mixture, ratio, length, seed, what is cut."""
-    items = workspace.mixture(spec)
-    mixture = [item.model_dump(mode="json") for item in items]
-    fields = Mixture(items, workspace.corpus_names).used
+    items, lake, corpora = workspace.mixture(spec), workspace.lake, workspace.corpus_names
+    mixture = Mixture(items, corpora)
     return inputs_digest(
         RECIPE,
-        rows=rows_digest(workspace.lake, workspace.corpus_names, "train", fields),
+        rows=rows_digest(lake, corpora, "train", mixture.used),
+        files=sources_digest(lake, corpora) if mixture.has_files else None,
         tokenizer=tokenizer_digest,
         base_model=base_model.inputs,
-        mixture=mixture,
+        mixture=[item.model_dump(mode="json") for item in items],
         ratio=list(spec.ratio),
         sequence_length=spec.sequence_length,
         seed=spec.seed,

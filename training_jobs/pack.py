@@ -30,7 +30,13 @@ from training_jobs.jobs import PackJob, write_result
 from training_jobs.leveling import LEAST_FILL
 from training_jobs.mixture import Mixture, named
 from training_jobs.pack_files import write_arrays, write_samples
-from training_jobs.pack_tables import drawn_markdown, source_counts, sources_markdown, too_long_markdown
+from training_jobs.pack_tables import (
+    drawn_markdown,
+    entries_markdown,
+    source_counts,
+    sources_markdown,
+    too_long_markdown,
+)
 from training_jobs.packing import pack_best_fit
 from training_jobs.plan import write_plan
 from training_jobs.program import program_main
@@ -41,7 +47,7 @@ from training_jobs.sample_ledger import LedgerNotes
 from training_jobs.sample_spill import SampleSpill
 from training_jobs.token_lookup import TokenLookup
 from validation.augmentation.rows import rows_with_variants
-from validation.batches import batches_of, database, frame_of
+from validation.batches import batches_of, database, files_of, frame_of
 from validation.lake import Lake
 
 if TYPE_CHECKING:
@@ -49,6 +55,8 @@ if TYPE_CHECKING:
 
 _SELECTED = """corpus, row_id, task, messages, audio_digests, augmentation_digests, utterance_ids, speakers, licences,
     metadata, seconds, jsonl_path, line"""
+
+_READ_FROM = "regexp_replace(source, ':[0-9]+$', '') AS read_from"  # without the line
 
 
 def main() -> None:
@@ -107,6 +115,7 @@ def run(job: PackJob, report: Reporter) -> None:
         "ended": ended,
         "upstream_greedy": greedy,
         "sources": source_counts(sources, encoder.too_long, encoder.cut, drawing, lengths, drawn),
+        "entries": drawing.by_entry(lengths, drawn),
         "drawn_by": {field: values.counts(lengths, drawn) for field, values in drawing.values.items()},
     }
     write_plan(job.output_dir, plan)
@@ -119,6 +128,7 @@ def run(job: PackJob, report: Reporter) -> None:
             "cut_samples": encoder.cut.total(),
             "rows_not_drawn": sum(counts["not_drawn"] for counts in plan["sources"].values()),
             "sources_markdown": sources_markdown(plan["sources"]),
+            "entries_markdown": entries_markdown(plan["entries"]),
             "drawn_by_markdown": drawn_markdown(plan["drawn_by"]),
             "too_long_markdown": too_long_markdown(encoder.named, job.sequence_length),
             "seconds": seconds,
@@ -148,6 +158,13 @@ def _create_view(
 ) -> None:
     """``rows``: those of the training split, with the columns of the mixture's fields."""
     rows = rows_with_variants(lake, corpora)
+    if mixture.has_files:
+        # All utterances of a row stand in one line of its corpus.
+        read = (
+            f"SELECT corpus, utterance_id, {_READ_FROM} FROM {files_of(lake, 'accepted_utterances', corpora)}"  # noqa: S608
+        )
+        rows = f"""SELECT rows.*, read_from FROM ({rows}) AS rows LEFT JOIN ({read}) AS read
+            ON rows.corpus = read.corpus AND rows.utterance_ids[1] = read.utterance_id"""  # noqa: S608 - our own names
     connection.execute(
         f"CREATE VIEW rows AS SELECT {_SELECTED}, {mixture.columns()} FROM ({rows}) WHERE split = 'train'"  # noqa: S608
     )

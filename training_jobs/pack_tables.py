@@ -13,6 +13,7 @@ from training_jobs.plan import PLAN_FILE
 
 _NAMED = 20  # values of a field; plan.json has all
 _SHOWN = ("rows", "drawn", "samples", "tokens")
+_OF_ENTRY = ("rows", "drawn", "samples", "tokens", "hours")
 _COLUMNS = ("rows", "too_long", "cut", "drawn", "not_drawn", "samples", "tokens", "hours")
 
 
@@ -61,6 +62,16 @@ def sources_markdown(sources: Mapping[str, Mapping[str, float]]) -> str:
     lines += [
         f"| {name} | {' | '.join(f'{counts[column]:,}' for column in _COLUMNS)} |"
         for name, counts in sources.items()
+    ]
+    return "\n".join(lines)
+
+
+def entries_markdown(entries: Mapping[str, Mapping[str, float]]) -> str:
+    """What was drawn by each entry of the mixture, as a table."""
+    lines = [f"| entry | {' | '.join(_OF_ENTRY)} |", f"|---{'|---:' * len(_OF_ENTRY)}|"]
+    lines += [
+        f"| {name.replace('|', '/')} | {' | '.join(f'{counts[column]:,}' for column in _OF_ENTRY)} |"
+        for name, counts in entries.items()
     ]
     return "\n".join(lines)
 
