@@ -9,13 +9,13 @@ from assets.speech_tokenizer import tokenizer_of
 from assets.stage_packs import pack_pointer
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import TrainJob
-from training_jobs.launch import train_command
-from training_jobs.spec import STAGES, Stage, load_stage
+from training_jobs.launch import available_ranks, ranks_per_node, train_command
+from training_jobs.spec import STAGES, Stage, StageSpec, load_stage
 from validation.errors import ConfigurationError
 
 GPU_POOL = "gpu"
 LOSS_CHECK = "loss_fell"
-RECIPE = 2
+RECIPE = 3
 
 
 def build(stage: Stage) -> dg.AssetsDefinition:
@@ -60,7 +60,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
             outputs,
             inputs,
             lambda job, log: train_command(
-                job, log, spec.processes, workspace.profile.limits, workspace.quiet_programs
+                job, log, _ranks(context, spec), workspace.profile.limits, workspace.quiet_programs
             ),
             lambda directory: TrainJob(
                 spec=spec,
@@ -69,7 +69,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
                 packs_dir=packs.path,
                 output_dir=directory,
                 tracking=tracking,
-                collective_s=workspace.profile.limits.collective_s,
+                limits=workspace.profile.limits,
             ),
         )
         result = outputs.present(stage).result()
@@ -89,6 +89,17 @@ def build(stage: Stage) -> dg.AssetsDefinition:
         )
 
     return checkpoint
+
+
+def _ranks(context: dg.AssetExecutionContext, spec: StageSpec) -> int:
+    """Ranks on each machine; says so where GPUs are left idle."""
+    ranks, available = ranks_per_node(spec), available_ranks()
+    if spec.processes == "auto" and ranks < available:
+        context.log.warning(
+            f"{spec.stage} trains on {ranks} of {available} GPUs: batch_rows {spec.batch_rows} can be dealt out evenly "
+            f"to {spec.world_sizes()} ranks"
+        )
+    return ranks
 
 
 def model_digest_of(output: Output) -> str:

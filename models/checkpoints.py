@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
 from models.errors import ModelError
@@ -44,15 +46,24 @@ def load_model(
     return model
 
 
-def save_model(model: MctpForCausalLM, directory: str | Path) -> None:
-    """Write ``config.json`` and ``model.safetensors``; whoever needs it atomic gives a temporary directory."""
+def save_model(
+    model: MctpForCausalLM, directory: str | Path, state_dict: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``; whoever needs it atomic gives a temporary directory.
+
+    Args:
+        model: whose configuration is written.
+        directory: made if it is not there.
+        state_dict: the weights, where the model itself holds a part of them only (ZeRO 3).
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     config = copy.deepcopy(model.config)
     config.architectures = [UPSTREAM_ARCHITECTURE]
     config.dtype = model.dtype
     config.save_pretrained(directory)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    stored = model.state_dict() if state_dict is None else state_dict
+    tensors = {name: tensor.detach().contiguous() for name, tensor in stored.items()}
     if config.tie_word_embeddings:
         del tensors["lm_head.weight"]
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})

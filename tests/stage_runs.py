@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ from training_jobs import base_model
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
 from training_jobs.packing import Sample, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
-from training_jobs.profile import BaseModelSettings, TinyBackbone
+from training_jobs.profile import BaseModelSettings, ProgramLimits, TinyBackbone
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
 
 LENGTH, CODES = 64, 8
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SIZES = TinyBackbone(
     hidden_size=16,
     intermediate_size=32,
@@ -30,6 +32,7 @@ SIZES = TinyBackbone(
     key_value_heads=1,
     max_position_embeddings=128,
 )
+LIMITS = ProgramLimits(grace_s=30, stall_s=600, collective_s=120)
 SPEC = load_stage("sft", "tiny").model_copy(
     update={
         "mctp_modules": 2,
@@ -103,7 +106,15 @@ def make_job(
         packs_dir=packs,
         output_dir=output,
         tracking=store,
+        limits=LIMITS,
     )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:

@@ -72,6 +72,12 @@ class Checkpoints:
         self._fingerprint = fingerprint
         self._world = world
         self._log = log
+        self._newest_good: str | None = None
+
+    @property
+    def newest_good(self) -> str | None:
+        """The newest checkpoint that this program has saved or loaded; ``None`` before there is one."""
+        return self._newest_good
 
     def save(self, engine: Any, steps_done: int, history: History) -> None:
         """Save after ``steps_done`` steps; called on all ranks."""
@@ -101,6 +107,7 @@ class Checkpoints:
             for old in self._names()[: -self._keep]:
                 shutil.rmtree(self._directory / old)
         self._world.barrier()
+        self._newest_good = name
 
     def load_newest(self, engine: Any) -> Resumed | None:
         """Load the newest usable checkpoint into the engine; called on all ranks.
@@ -122,6 +129,7 @@ class Checkpoints:
                 f"{self._directory / name}: the optimizer counts {sorted(taken)} steps, the checkpoint was made after "
                 f"{state.steps_done}"
             )
+        self._newest_good = name
         return Resumed(name, state.steps_done, state.history)
 
     def remove_all(self) -> None:

@@ -37,7 +37,10 @@ class Losses:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimizer step, means over all ranks and micro batches; the losses are those of :class:`Losses`."""
+    """One optimizer step, means over all ranks and micro batches; the losses are those of :class:`Losses`.
+
+    ``waited_s`` of the ``seconds`` went by before this rank had its rows.
+    """
 
     step: int
     loss: float
@@ -47,6 +50,7 @@ class StepRecord:
     grad_norm: float
     tokens: int
     seconds: float
+    waited_s: float = 0.0
 
     def metrics(self) -> dict[str, float]:
         """The step under the names it has in MLflow."""
@@ -55,6 +59,7 @@ class StepRecord:
             "learning_rate": self.learning_rate,
             "grad_norm": self.grad_norm,
             "tokens_per_s": self.tokens / self.seconds,
+            "waiting_share": self.waited_s / self.seconds,
         }
         if self.backbone_loss is not None:
             values["loss_backbone"] = self.backbone_loss
@@ -87,6 +92,7 @@ class History:
             "tokens": tokens,
             "training_seconds": round(seconds, 2),
             "tokens_per_s": round(tokens / seconds, 1),
+            "waiting_share": round(sum(record.waited_s for record in self.steps) / seconds, 5),
             "module_losses_first": [round(loss, 5) for loss in self.before.module_losses],
             "module_losses_last": [round(loss, 5) for loss in self.after.module_losses],
         }

@@ -19,6 +19,7 @@ from training_jobs.profile import (
     BenchmarkSettings,
     EvaluationSettings,
     MixtureItem,
+    ProgramLimits,
 )
 from training_jobs.spec import StageSpec
 from validation.atomic import write_text
@@ -119,7 +120,7 @@ class TrainJob(Strict):
     packs_dir: Path
     output_dir: Path
     tracking: Tracking
-    collective_s: float = Field(default=600, gt=0, description="as in the profile's limits")
+    limits: ProgramLimits
 
 
 class EvaluateJob(Strict):

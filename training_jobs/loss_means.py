@@ -36,8 +36,8 @@ class LossSums:
         self._counts: NDArray[np.float64] = np.zeros(0)
         self.has_backbone = False
 
-    def add(self, losses: Losses, batch: Batch) -> None:
-        """Add one micro batch."""
+    def add(self, losses: Losses, batch: Batch, weight: float = 1.0) -> None:
+        """Add one micro batch; one of weight 0 counts for nothing."""
         self.has_backbone = losses.backbone_loss is not None
         segments_BT = segments_of(batch.position_ids_BT)
         labelled = [
@@ -48,8 +48,8 @@ class LossSums:
         values = np.array(losses.to_list())
         if not len(self._sums):
             self._sums, self._counts = np.zeros_like(values), np.zeros_like(values)
-        self._sums += values
-        self._counts += counts
+        self._sums += values * weight
+        self._counts += counts * weight
 
     def to_list(self) -> list[float]:
         """Sums, then counts: to be averaged over the ranks."""

@@ -17,7 +17,7 @@ from training_jobs.history import Losses
 from training_jobs.loss_means import LossSums, losses_of
 from training_jobs.step import forward
 
-PROBE_ROWS = 8  # of all ranks together, or one per rank where there are more ranks
+PROBE_ROWS = 8  # of all ranks together
 
 
 @torch.no_grad()
@@ -26,16 +26,22 @@ def probe_losses(engine: Any, rows: PackedRows, world: World) -> Losses:
     sums = LossSums()
     engine.eval()
     try:
-        for row in _rows_of(rows, world):
+        for row, weight in _rows_of(rows.count, world):
             batch = rows.read((row,))
-            sums.add(losses_of(forward(engine, batch, world)), batch)
+            sums.add(losses_of(forward(engine, batch, world)), batch, weight)
     finally:
         engine.train()
     return sums.means(world.mean(sums.to_list()))
 
 
-def _rows_of(rows: PackedRows, world: World) -> list[int]:
-    """This rank's rows: evenly spaced over the pack, whose rows are sorted by how they came to be packed."""
-    per_rank = max(1, PROBE_ROWS // world.size)
-    spaced = np.linspace(0, rows.count - 1, per_rank * world.size)
-    return [int(row) for row in spaced[world.rank :: world.size]]
+def _rows_of(count: int, world: World) -> list[tuple[int, float]]:
+    """This rank's rows of a pack of ``count``, and their weights.
+
+    Evenly spaced, for a pack's rows are sorted by how they came to be packed, and the same ones for any number of
+    ranks. A rank that has fewer of them than another reads its last row, or the pack's first, again for nothing: under
+    ZeRO 3 every forward pass needs all ranks.
+    """
+    spaced = [int(row) for row in np.linspace(0, count - 1, PROBE_ROWS)]
+    own = [(row, 1.0) for row in spaced[world.rank :: world.size]]
+    passes = -(-PROBE_ROWS // world.size)
+    return own + [(own[-1][0] if own else 0, 0.0)] * (passes - len(own))

@@ -45,12 +45,15 @@ class BaseModelSettings(Strict):
     """Where stage 1 starts: a directory in Hugging Face's format, or sizes to make one from."""
 
     directory: str | None = Field(default=None, description="may name an environment variable as ${NAME}")
+    hidden_size: int | None = Field(default=None, gt=0, description="that the directory's model must have")
     make: TinyBackbone | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> BaseModelSettings:
         if (self.directory is None) == (self.make is None):
             raise ValueError("give either 'directory' or 'make'")
+        if self.directory is None and self.hidden_size is not None:
+            raise ValueError("give 'hidden_size' with 'directory' only: 'make' has its own")
         return self
 
 
@@ -137,9 +140,7 @@ class ProgramLimits(Strict):
     grace_s: float = Field(gt=0, description="from the request to stop until it is killed; a step and a save")
     stall_s: float = Field(gt=0, description="without a line of output: it hangs, and is ended")
     collective_s: float = Field(
-        default=600,
-        gt=0,
-        description="a rank waits for the others of its stage: one of them hangs, all are ended",
+        gt=0, description="a training step: then its ranks end and leave their stacks"
     )
 
 
@@ -184,7 +185,7 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
     if not (directory / "config.json").is_file():
         raise ConfigurationError(
             f"base_model.directory {settings.directory!r} is {str(directory)!r}, which has no config.json; "
-            "set the variable to a directory that holds Qwen2.5-7B-Instruct"
+            "set the variable to a directory that holds the Qwen2.5-Instruct model of the profile's size"
         )
     return directory
 
@@ -197,8 +198,29 @@ def position_limit(settings: BaseModelSettings) -> int:
     """
     if settings.make is not None:
         return settings.make.max_position_embeddings
+    return _published_number(settings, "max_position_embeddings")
+
+
+def check_size(settings: BaseModelSettings) -> None:
+    """See that the published model is of the profile's size: its variable may still name another one.
+
+    Raises:
+        ConfigurationError: if it is not there, its ``config.json`` does not say its width, or it has another.
+    """
+    if settings.hidden_size is None:
+        return
+    hidden_size = _published_number(settings, "hidden_size")
+    if hidden_size != settings.hidden_size:
+        raise ConfigurationError(
+            f"base_model.directory {settings.directory!r} is {str(base_model_directory(settings))!r}, whose model has "
+            f"hidden_size {hidden_size}; the profile is for {settings.hidden_size}: name the other model or another "
+            "profile"
+        )
+
+
+def _published_number(settings: BaseModelSettings, key: str) -> int:
     path = base_model_directory(settings) / "config.json"
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["max_position_embeddings"])
+        return int(json.loads(path.read_text(encoding="utf-8"))[key])
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path}: max_position_embeddings cannot be read: {error!r}") from error
+        raise ConfigurationError(f"{path}: {key} cannot be read: {error!r}") from error

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from models.interleaving import interleave
 from training_jobs.latency import FIRST_CHUNK_TOKENS
-from training_jobs.profile import Profile, position_limit
+from training_jobs.nodes import nodes_of
+from training_jobs.profile import Profile, check_size, position_limit
 from training_jobs.spec import STAGES, Stage, StageSpec
 from validation.errors import ConfigurationError
 
@@ -20,8 +21,9 @@ def check_run(profile: Profile, specs: Sequence[StageSpec]) -> None:
     """Check a profile against the specs of the four stages in it.
 
     Raises:
-        ConfigurationError: naming every stage, entry, value and what is allowed.
+        ConfigurationError: naming every stage, entry, value and what is allowed; or if the base model is not there.
     """
+    check_size(profile.base_model)
     by_stage = {spec.stage: spec for spec in specs}
     assert by_stage.keys() == set(STAGES), sorted(by_stage)
     faults = [*_stage_faults(profile, by_stage), *_decoding_faults(profile, by_stage[STAGES[-1]])]
@@ -30,8 +32,14 @@ def check_run(profile: Profile, specs: Sequence[StageSpec]) -> None:
 
 
 def _stage_faults(profile: Profile, specs: dict[Stage, StageSpec]) -> Iterator[str]:
-    positions = position_limit(profile.base_model)
+    positions, nodes = position_limit(profile.base_model), nodes_of().count
     for stage, spec in specs.items():
+        least = nodes * (1 if spec.processes == "auto" else spec.processes)
+        if least not in spec.world_sizes():
+            yield (
+                f"stage {stage}: batch_rows {spec.batch_rows} in micro batches of {spec.micro_batch} cannot be dealt "
+                f"out evenly to processes {spec.processes} on {nodes} machines; possible are {spec.world_sizes()} ranks"
+            )
         if spec.mixture not in profile.mixtures:
             yield f"stage {stage}: mixture {spec.mixture!r} is not one of {sorted(profile.mixtures)}"
         if spec.sequence_length > positions:

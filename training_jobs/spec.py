@@ -97,9 +97,9 @@ class StageSpec(Strict):
     checkpoints: int = Field(
         gt=0, description="how many times to save, evenly spaced", json_schema_extra=_DECIDES_NOTHING
     )
-    keep_checkpoints: int = Field(gt=0, json_schema_extra=_DECIDES_NOTHING)
+    keep_checkpoints: int = Field(gt=0, description="the last ones", json_schema_extra=_DECIDES_NOTHING)
     keep_milestones: bool = Field(
-        description="keep the checkpoints at each tenth of the way until the stage is done, too",
+        description="save after each tenth of the steps, too, and keep those to the end",
         json_schema_extra=_DECIDES_NOTHING,
     )
     ratio: tuple[int, ...] = Field(description="text and audio counts in turn, of the interleaving")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from training_jobs.batches import Batch, PackedRows
+from training_jobs.curriculum import module_weights
 from training_jobs.distributed import World
 from training_jobs.history import StepRecord
 from training_jobs.loss_means import LossSums, losses_of
@@ -21,15 +22,17 @@ _NAMED = 20  # samples that a message names
 
 
 class DivergedError(UserError):
-    """A loss or gradient that is not a number; names the step and the samples."""
+    """A loss or gradient that is not a number, or has exploded; names the step and the samples."""
 
 
-def forward(engine: Any, batch: Batch, world: World) -> Any:
-    """The model's output for a batch."""
+def forward(engine: Any, batch: Batch, world: World, module_weights: tuple[float, ...] | None = None) -> Any:
+    """The model's output for a batch; ``module_weights`` are factors of the modules' losses."""
+    weighted = {"module_weights": module_weights} if module_weights is not None else {}
     return engine(
         input_ids=batch.input_ids_BT.to(world.device),
         labels=batch.labels_BT.to(world.device),
         position_ids=batch.position_ids_BT.to(world.device),
+        **weighted,
     )
 
 
@@ -47,23 +50,25 @@ def take_step(
         rows.read(rows.rows_of(step, world.rank, micro, world.size, spec.micro_batch))
         for micro in range(spec.accumulation(world.size))
     ]
+    waited_s = time.monotonic() - started
+    weights = module_weights(spec, step)
     sums, diverged = LossSums(), []
     for batch in batches[:-1]:
-        diverged += _pass(engine, batch, world, sums)
+        diverged += _pass(engine, batch, world, sums, weights)
         engine.step()
-    diverged += _pass(engine, batches[-1], world, sums)
+    diverged += _pass(engine, batches[-1], world, sums, weights)
     # One message for everything that the ranks have to agree on.
     tokens = sum(batch.tokens for batch in batches)
     *measured, all_tokens, failing, stopping = world.mean(
         [*sums.to_list(), float(tokens), float(len(diverged)), float(stop.is_set)]
     )
     if failing:
-        raise DivergedError(_said(spec, step, "loss is not finite", _names(rows, diverged, world)))
+        raise diverged_at(spec, step, "loss is not finite", _names(rows, diverged, world))
     engine.step()
     grad_norm = float(engine.get_global_grad_norm())
     if not math.isfinite(grad_norm):
         # DeepSpeed has seen it first, and has left the update out.
-        raise DivergedError(_said(spec, step, "gradient is not finite", _names(rows, batches, world)))
+        raise diverged_at(spec, step, "gradient is not finite", _names(rows, batches, world))
     record = StepRecord(
         step=step,
         **asdict(sums.means(measured)),
@@ -71,13 +76,16 @@ def take_step(
         grad_norm=grad_norm,
         tokens=round(all_tokens * world.size),
         seconds=time.monotonic() - started,
+        waited_s=waited_s,
     )
     return record, stopping > 0
 
 
-def _pass(engine: Any, batch: Batch, world: World, sums: LossSums) -> list[Batch]:
+def _pass(
+    engine: Any, batch: Batch, world: World, sums: LossSums, weights: tuple[float, ...] | None
+) -> list[Batch]:
     """Forward and backward; the batch again if its loss is not finite."""
-    output = forward(engine, batch, world)
+    output = forward(engine, batch, world, weights)
     engine.backward(output.loss)
     losses = losses_of(output)
     sums.add(losses, batch)
@@ -90,6 +98,9 @@ def _names(rows: PackedRows, batches: Sequence[Batch], world: World) -> list[str
     return [name for names in world.all_values(own) for name in names]
 
 
-def _said(spec: StageSpec, step: int, what: str, names: Sequence[str]) -> str:
+def diverged_at(spec: StageSpec, step: int, what: str, names: Sequence[str]) -> DivergedError:
+    """The error that says what went wrong at a step, and with which samples."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{spec.stage}: {what} at step {step}, in rows with the samples {', '.join(names[:_NAMED])}{more}"
+    return DivergedError(
+        f"{spec.stage}: {what} at step {step}, in rows with the samples {', '.join(names[:_NAMED])}{more}"
+    )

@@ -1,8 +1,8 @@
 """Program ``train``: one stage, under torchrun, with DeepSpeed ZeRO.
 
-Output: ``<output_dir>/model/`` (weights, config, text tokenizer), ``history.json`` (every step), ``result.json`` with
-``model_digest``. While it runs, ``<output_dir>/checkpoints/``; a stage that was stopped or killed continues from the
-newest usable one.
+Output: ``<output_dir>/model/`` (weights, config, text tokenizer), ``trainable.txt`` (names of the parameters that were
+trained), ``history.json`` (every step), ``result.json`` with ``model_digest``. While it runs,
+``<output_dir>/checkpoints/``; a stage that was stopped or killed continues from the newest usable one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import AutoTokenizer
 
-from models import MctpForCausalLM, extend_model, mctp_parameter_names, save_model
+from models import extend_model, mctp_parameter_names, save_model
 from models.quiet import quiet_transformers
 from models.windowed_attention import WINDOWED
 from training_jobs.batches import PackedRows
 from training_jobs.checkpoints import Checkpoints
-from training_jobs.deepspeed_config import deepspeed_config
 from training_jobs.distributed import World, joined
+from training_jobs.divergence import exploded, is_suspicious
+from training_jobs.engine import peak_bytes, start_engine, updated_parameters, values_in, whole_weights
 from training_jobs.history import History, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.optimizer import parameter_groups
@@ -31,15 +33,16 @@ from training_jobs.probe import probe_losses
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec
-from training_jobs.step import DivergedError, take_step
+from training_jobs.step import DivergedError, diverged_at, take_step
 from training_jobs.stopping import StopRequest, TerminatedError, stop_on_sigterm
 from training_jobs.supervisor import die_with_parent
 from training_jobs.tracking import TrackedRun, tracked_run
-from training_jobs.trainable import check_trainable, expected_trainable, set_trainable
+from training_jobs.trainable import check_trainable, expected_trainable, set_trainable, trainable_list
 from validation.atomic import replacing_directory, write_text
 from validation.digests import digest_directory, digest_value
 
 HISTORY_FILE = "history.json"
+TRAINABLE_FILE = "trainable.txt"
 METRIC_POINTS = 100
 LOG_LINES = 20
 LOG_EVERY_S = 60.0  # at least, however long a step takes: the supervisor takes silence for a hang
@@ -57,7 +60,7 @@ def run(job: TrainJob, report: Reporter) -> None:
     """Train the stage to its end.
 
     Raises:
-        training_jobs.step.DivergedError: if the loss or the gradient is not finite.
+        training_jobs.step.DivergedError: if the loss or the gradient is not finite, or has exploded.
         training_jobs.trainable.TrainableError: if other parameters than the spec's would be trained.
     """
     with joined(job.spec) as world, stop_on_sigterm() as stop:
@@ -65,17 +68,20 @@ def run(job: TrainJob, report: Reporter) -> None:
             (job.output_dir / RESULT_FILE).unlink(missing_ok=True)
         stage = _prepare(job, world, report)
         if world.rank != 0:
-            _train(stage, stop, None)
+            _train_or_say_where_from(stage, stop, None)
+            _gather(stage)
             return
         params = job.spec.decisive() | {
             "trainable_parameters": stage.trainable_values,
-            "world_size": world.size,
             "tokens_packed": stage.rows.plan["tokens"],
         }
         key = f"{job.spec.stage}-{stage.fingerprint[:16]}"
         with tracked_run(job.tracking, "voxline/training", job.spec.stage, params, resume_key=key) as tracked:
-            _train(stage, stop, tracked)
-            result = _finish(stage, tracked.run_id)
+            # Not among the parameters: a run that goes on with other ranks is still the same.
+            tracked.tag("world_size", str(world.size))
+            tracked.artifact(job.output_dir / TRAINABLE_FILE)
+            _train_or_say_where_from(stage, stop, tracked)
+            result = _finish(stage, tracked.run_id, *_gather(stage))
         # Last, when all that could still fail is done; the checkpoints are needed until then.
         write_result(job.output_dir, result)
         stage.checkpoints.remove_all()
@@ -91,6 +97,7 @@ class Stage:
     engine: Any
     rows: PackedRows
     checkpoints: Checkpoints
+    checkpoints_dir: Path
     history: History
     resumed_from: str | None
     trainable_values: int
@@ -104,12 +111,10 @@ class Stage:
 
 
 def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
-    import deepspeed
-
     started, spec = time.monotonic(), job.spec
     model = extend_model(job.start_dir, spec.mctp_modules, seed=spec.seed, dtype=world.dtype).to(world.device)
     model.config.mtp_loss_weight = spec.mtp_loss_weight
-    model.set_attn_implementation(WINDOWED)
+    model.set_attn_implementation(WINDOWED if spec.attention == "auto" else spec.attention)
     if spec.gradient_checkpointing:
         model.activation_checkpointing_enable()
     model.train()
@@ -117,17 +122,17 @@ def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
     expected = expected_trainable((name for name, _ in model.named_parameters()), mctp_names, spec)
     set_trainable(model, expected)
     groups = parameter_groups(model.named_parameters(), set(mctp_names), spec)
-    config = deepspeed_config(spec, world)
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
-    updated = [parameter for group in engine.optimizer.bit16_groups for parameter in group]
-    trainable_values = check_trainable(engine.module, updated, expected)
+    engine = start_engine(model, groups, spec, world)
+    trainable_values = check_trainable(engine.module, updated_parameters(engine), expected)
+    if world.rank == 0:
+        write_text(job.output_dir / TRAINABLE_FILE, trainable_list(engine.module, expected))
     rows = PackedRows(job.packs_dir, spec.seed, spec.batch_rows)
     fingerprint = fingerprint_of(spec, job.start_digest, rows.plan)
-    directory = job.output_dir / "checkpoints"
-    checkpoints = Checkpoints(directory, spec.keep_checkpoints, fingerprint, world, report.log)
+    checkpoints_dir = job.output_dir / "checkpoints"
+    checkpoints = Checkpoints(checkpoints_dir, spec.keep_checkpoints, fingerprint, world, report.log)
     resumed = checkpoints.load_newest(engine)
     report.log(
-        f"{spec.stage}: {trainable_values:,} of {sum(value.numel() for value in model.parameters()):,} parameters "
+        f"{spec.stage}: {trainable_values:,} of {sum(values_in(one) for one in model.parameters()):,} parameters "
         f"train on {rows.plan['tokens']:,} packed tokens, {world.size} ranks, {world.dtype}, ready after "
         f"{time.monotonic() - started:.0f} s"
         + (f"; continues from {resumed.name}" if resumed is not None else "")
@@ -139,6 +144,7 @@ def _prepare(job: TrainJob, world: World, report: Reporter) -> Stage:
         engine=engine,
         rows=rows,
         checkpoints=checkpoints,
+        checkpoints_dir=checkpoints_dir,
         history=resumed.history if resumed is not None else History(),
         resumed_from=resumed.name if resumed is not None else None,
         trainable_values=trainable_values,
@@ -162,13 +168,23 @@ def fingerprint_of(spec: StageSpec, start_digest: str, plan: dict[str, Any]) -> 
     )
 
 
+def _train_or_say_where_from(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
+    """Train; a stage that diverges says from where it could go on."""
+    try:
+        _train(stage, stop, tracked)
+    except DivergedError as error:
+        good = stage.checkpoints.newest_good
+        where = "there is no checkpoint yet" if good is None else str(stage.checkpoints_dir / good)
+        raise DivergedError(f"{error}; last good checkpoint: {where}") from error
+
+
 def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     spec, history = stage.spec, stage.history
     saves = {round(spec.steps * (number + 1) / spec.checkpoints) for number in range(spec.checkpoints)}
     points, lines = max(1, spec.steps // METRIC_POINTS), max(1, spec.steps // LOG_LINES)
     if history.before is None:
         history.before = _probe(stage, tracked)
-    last_line_s = time.monotonic()
+    last_line_s, must_save = time.monotonic(), False
     for step in range(len(history.steps), spec.steps):
         record, must_stop = take_step(stage.engine, stage.rows, stage.world, spec, step, stop)
         history.steps.append(record)
@@ -178,12 +194,27 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
         if done % lines == 0 or done == spec.steps or time.monotonic() - last_line_s > LOG_EVERY_S:
             last_line_s = time.monotonic()
             stage.report.log(_progress(stage, record, history.steps[-lines:]))
-        if done in saves or must_stop:
+        _check_exploded(stage)
+        must_save = must_save or done in saves
+        # What may be the first step of an explosion is not what to go on from.
+        wait = is_suspicious(history.steps, spec.explosion) and done < spec.steps
+        if must_stop or (must_save and not wait):
             stage.checkpoints.save(stage.engine, done, history)
+            must_save = False
         if must_stop:
             stage.report.log(f"{spec.stage}: asked to stop; saved after step {done} of {spec.steps}")
             raise TerminatedError
     history.after = _probe(stage, tracked)
+
+
+def _check_exploded(stage: Stage) -> None:
+    explosion = stage.spec.explosion
+    what = exploded(stage.history.steps, explosion)
+    if what is not None:
+        assert explosion is not None
+        first = len(stage.history.steps) - explosion.in_a_row
+        names = stage.rows.sample_names(stage.rows.rows_of_step(first))
+        raise diverged_at(stage.spec, first, what, names)
 
 
 def _probe(stage: Stage, tracked: TrackedRun | None) -> Losses:
@@ -206,10 +237,18 @@ def _progress(stage: Stage, record: StepRecord, recent: list[StepRecord]) -> str
     )
 
 
-def _finish(stage: Stage, run_id: str) -> dict[str, Any]:
+def _gather(stage: Stage) -> tuple[dict[str, Tensor] | None, list[int]]:
+    """The whole model's weights, on rank 0 alone, and each rank's most memory; called on all ranks."""
+    peaks = stage.world.all_values(peak_bytes(stage.world.device))
+    return whole_weights(stage.engine), peaks
+
+
+def _finish(stage: Stage, run_id: str, weights: dict[str, Tensor] | None, peaks: list[int]) -> dict[str, Any]:
     """Write the model and the history; the result that is to be written; rank 0."""
     output_dir, history = stage.job.output_dir, stage.history
-    _write_model(stage.engine.module, stage.job.start_dir, output_dir)
+    with replacing_directory(output_dir / "model") as working:
+        save_model(stage.engine.module, working, state_dict=weights)
+        AutoTokenizer.from_pretrained(stage.job.start_dir).save_pretrained(working)
     write_text(output_dir / HISTORY_FILE, json.dumps(history.to_json()))
     return history.figures() | {
         "stage": stage.spec.stage,
@@ -218,16 +257,11 @@ def _finish(stage: Stage, run_id: str) -> dict[str, Any]:
         "resumed_from": stage.resumed_from,
         "trainable_parameters": stage.trainable_values,
         "world_size": stage.world.size,
+        "peak_bytes": peaks,
         "mlflow_run_id": run_id,
         "model_digest": digest_directory(output_dir / "model"),
         "loss_curve_markdown": history.plot_markdown(stage.spec.stage),
     }
-
-
-def _write_model(model: MctpForCausalLM, start_dir: Path, output_dir: Path) -> None:
-    with replacing_directory(output_dir / "model") as working:
-        save_model(model, working)
-        AutoTokenizer.from_pretrained(start_dir).save_pretrained(working)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from training_jobs.engine import values_in
 from training_jobs.spec import StageSpec
 from validation.errors import UserError
 
@@ -45,4 +46,10 @@ def check_trainable(model: nn.Module, updated: Iterable[nn.Parameter], expected:
         raise TrainableError(f"to be trained by the spec, but not in the optimizer: {missing}")
     if frozen := sorted(name for name in actual if not named[name].requires_grad):
         raise TrainableError(f"to be trained by the spec, but frozen: {frozen}")
-    return sum(named[name].numel() for name in actual)
+    return sum(values_in(named[name]) for name in actual)
+
+
+def trainable_list(model: nn.Module, expected: set[str]) -> str:
+    """One line for each parameter that is trained, in the model's order: name and shape."""
+    shapes = {name: tuple(getattr(one, "ds_shape", one.shape)) for name, one in model.named_parameters()}
+    return "".join(f"{name} {list(shape)}\n" for name, shape in shapes.items() if name in expected)

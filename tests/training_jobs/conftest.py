@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pytest
 import soundfile
 import torch
 from process_trees import StartProcess, end_tree
-from stage_runs import make_base, make_packs
+from stage_runs import RANK_VARIABLES, free_port, make_base, make_packs
 
 from models import (
     MctpConfig,
@@ -96,17 +95,7 @@ def packs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the only rank."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = {
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    for name, value in ranks.items():
+    for name, value in zip(RANK_VARIABLES, ("0", "0", "1", "127.0.0.1", str(free_port())), strict=True):
         monkeypatch.setenv(name, value)
 
 

@@ -69,3 +69,26 @@ def test_communication_overlaps_where_there_is_a_gpu_whatever_the_precision(
     assert config["bf16"]["enabled"] is is_bfloat16
     assert config["train_batch_size"] == SPEC.batch_rows
     assert config["gradient_accumulation_steps"] == 1
+    # Sums of bfloat16 over many micro batches would lose the small ones.
+    assert config.get("data_types") == ({"grad_accum_dtype": "fp32"} if is_bfloat16 else None)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "offload", "moved"),
+    [
+        (1, "none", []),
+        (2, "optimizer", ["offload_optimizer"]),
+        (3, "optimizer", ["offload_optimizer"]),
+        (3, "weights", ["offload_optimizer", "offload_param"]),
+    ],
+)
+def test_what_is_offloaded_goes_to_pinned_memory_and_needs_no_compiled_optimizer(
+    zero_stage: int, offload: str, moved: list[str]
+) -> None:
+    spec = SPEC.model_copy(update={"zero_stage": zero_stage, "offload": offload})
+    config = deepspeed_config(spec, World(0, 2, torch.device("cuda"), is_bfloat16=True))
+    zero = config["zero_optimization"]
+    assert zero["stage"] == zero_stage
+    assert [name for name in zero if name.startswith("offload")] == moved
+    assert all(zero[name] == {"device": "cpu", "pin_memory": True} for name in moved)
+    assert config["zero_force_ds_cpu_optimizer"] is False

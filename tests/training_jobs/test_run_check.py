@@ -43,12 +43,14 @@ def test_7b_passes_with_the_published_models_positions_and_not_with_fewer(
 ) -> None:
     monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path))
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"max_position_embeddings": 32768}))
+    config.write_text(json.dumps({"max_position_embeddings": 32768, "hidden_size": 3584}))
     check_run(load_profile("7b"), specs_of("7b"))
-    config.write_text(json.dumps({"max_position_embeddings": 16384}))
+    with pytest.raises(ConfigurationError, match="hidden_size 3584; the profile is for 1536"):
+        check_run(load_profile("1.5b"), specs_of("1.5b"))
+    config.write_text(json.dumps({"max_position_embeddings": 16384, "hidden_size": 3584}))
     with pytest.raises(ConfigurationError, match="sequence_length 32768 is more than the base model's 16384"):
         check_run(load_profile("7b"), specs_of("7b"))
-    config.write_text("{}")
+    config.write_text('{"hidden_size": 3584}')
     with pytest.raises(ConfigurationError, match=r"config.json: max_position_embeddings cannot be read"):
         check_run(load_profile("7b"), specs_of("7b"))
 
@@ -60,6 +62,11 @@ def test_7b_passes_with_the_published_models_positions_and_not_with_fewer(
             "sft",
             {"mctp_modules": 3},
             "sft: mctp_modules 3 is less than the 10 of multi_mctp.*the 10 MCTP steps",
+        ),
+        (
+            "single_mctp",
+            {"processes": 3},
+            r"single_mctp: batch_rows 2 .* to processes 3 on 1 machines; possible are \[1, 2\] ranks",
         ),
         ("single_mctp", {"sequence_length": 4096}, "single_mctp: sequence_length 4096 .* 2048 positions"),
         (

@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training_jobs.profile import TinyBackbone, base_model_directory, load_profile
-from training_jobs.spec import PROFILES, STAGES, Stage, load_stage
+from training_jobs.profile import (
+    BaseModelSettings,
+    TinyBackbone,
+    base_model_directory,
+    check_size,
+    load_profile,
+)
+from training_jobs.spec import PROFILES, STAGES, Curriculum, Stage, StageSpec, load_stage, undeciding_fields
 from validation.errors import ConfigurationError
 
 # stage: starts from, modules, trains, lr, decay, steps, length (the design's table)
@@ -37,6 +43,18 @@ def test_7b_has_the_published_hyper_parameters(stage: Stage) -> None:
         True,
     )
     assert spec.mctp_learning_rate_factor == (10.0 if stage == "sft" else 1.0)
+    assert (spec.batch_rows, spec.accumulation(32), spec.reference_boundaries, spec.curriculum) == (
+        128,
+        4,
+        False,
+        None,
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("profile", ["0.5b", "1.5b"])
+def test_a_smaller_published_model_has_the_same_hyper_parameters(stage: Stage, profile: str) -> None:
+    assert load_stage(stage, profile) == load_stage(stage, "7b")  # type: ignore[arg-type]  # two of ProfileName
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -81,6 +99,12 @@ def written_stage(folder: Path, **changes: object) -> Path:
         ({"ratio": [1, 2]}, "audio count of at least 3"),
         ({"processes": 0}, r"processes.*greater than or equal to 1.*got 0"),
         ({"seed": -1}, r"seed: .*greater than or equal to 0.*got -1"),
+        ({"zero_stage": 4}, r"zero_stage: .*1, 2 or 3.*got 4"),
+        ({"offload": "weights"}, "offload weights needs zero_stage 3, but zero_stage is 2"),
+        ({"micro_batch": 3}, "batch_rows 2 is not a multiple of micro_batch 3"),
+        ({"curriculum": {"until_share": 0}}, "until_share: .*greater than 0"),
+        ({"mctp_modules": 0, "curriculum": {"until_share": 0.5}}, "has a curriculum .* mctp_modules is 0"),
+        ({"explosion": {"in_a_row": 0}}, "explosion.in_a_row: .*greater than 0"),
         (
             {"starts_from": "sft"},
             r"starts from sft; it may start from one of \['base_model', .*'multi_mctp'\]",
@@ -120,11 +144,51 @@ def test_debug_says_only_in_what_it_is_smaller_than_tiny() -> None:
     assert debug.base_model.make.attention_heads == tiny.base_model.make.attention_heads
 
 
-def test_what_a_stage_is_called_decides_nothing() -> None:
+# How a stage is run: a change of one of these makes nothing stale, and a stage that runs goes on under it.
+RUN_ONLY = {
+    "attention",
+    "checkpoints",
+    "description",
+    "explosion",
+    "gradient_checkpointing",
+    "keep_checkpoints",
+    "keep_milestones",
+    "offload",
+    "processes",
+    "zero_stage",
+}
+
+
+@pytest.mark.parametrize("field", StageSpec.model_fields)
+def test_a_stage_is_stale_exactly_by_what_its_outcome_depends_on(field: str) -> None:
     spec = load_stage("sft", "tiny")
-    other = spec.model_copy(update={"description": "another"})
-    assert other.decisive() == spec.decisive()
-    assert spec.model_copy(update={"clip": 2.0}).decisive() != spec.decisive()
+    other = spec.model_copy(update={field: "another value"})
+    assert (other.decisive() == spec.decisive()) is (field in RUN_ONLY)
+
+
+def test_nothing_else_is_said_to_decide_nothing() -> None:
+    assert undeciding_fields() == RUN_ONLY
+
+
+def test_each_step_has_the_same_rows_on_any_number_of_ranks_that_they_can_be_dealt_out_to() -> None:
+    spec = load_stage("sft", "7b").model_copy(update={"batch_rows": 24, "micro_batch": 2})
+    assert spec.world_sizes() == [1, 2, 3, 4, 6, 12]
+    for ranks in spec.world_sizes():
+        assert spec.accumulation(ranks) * ranks * spec.micro_batch == 24
+    with pytest.raises(ConfigurationError, match=r"batch_rows 24 .* to 5 ranks; possible are \[1, 2, 3, 4"):
+        spec.accumulation(5)
+
+
+def test_a_profile_may_change_one_limit_of_several() -> None:
+    tiny, large = load_stage("sft", "tiny").explosion, load_stage("sft", "7b").explosion
+    assert tiny is not None and large is not None
+    assert tiny == large.model_copy(update={"window": tiny.window})
+    assert tiny.window < large.window
+
+
+def test_a_curriculum_is_read_from_a_file(tmp_path: Path) -> None:
+    spec = load_stage("sft", "tiny", written_stage(tmp_path, curriculum={"until_share": 0.5}))
+    assert spec.curriculum == Curriculum(until_share=0.5)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +215,16 @@ def test_the_published_base_model_is_named_by_a_variable(
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path))
     assert base_model_directory(settings) == tmp_path
+
+
+def test_a_base_model_of_another_size_than_the_profiles_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOXLINE_BASE_MODEL", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"hidden_size": 3584}')
+    check_size(load_profile("7b").base_model)
+    check_size(load_profile("tiny").base_model)
+    with pytest.raises(ConfigurationError, match="hidden_size 3584; the profile is for 896"):
+        check_size(load_profile("0.5b").base_model)
+    with pytest.raises(ValueError, match="give 'hidden_size' with 'directory' only"):
+        BaseModelSettings(make=load_profile("debug").base_model.make, hidden_size=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from models import MctpForCausalLM, extend_model, load_model, save_model
 from models.windowed_attention import WINDOWED
 from training_jobs import train
 from training_jobs.batches import PackedRows
+from training_jobs.history import StepRecord
 from training_jobs.jobs import Tracking, read_result
 from training_jobs.probe import PROBE_ROWS
 from training_jobs.reporting import Reporter
-from training_jobs.step import DivergedError
+from training_jobs.spec import Explosion
+from training_jobs.step import DivergedError, take_step
 from training_jobs.tracking_store import connect
 
 
@@ -115,8 +118,9 @@ def test_only_the_rows_at_fault_are_named(
             make_job(tmp_path / "out", tmp_path / "poisoned", packs_dir, tracking, spec),
             Reporter(Lines().log),
         )
-    named = str(caught.value).split("samples ")[1].split(", ")
-    assert named == rows.sample_names(batches[2].rows)
+    named, good = str(caught.value).split("samples ")[1].split("; ")
+    assert named.split(", ") == rows.sample_names(batches[2].rows)
+    assert good == "last good checkpoint: there is no checkpoint yet"
 
 
 @pytest.mark.usefixtures("one_rank")
@@ -142,6 +146,30 @@ def test_a_gradient_that_is_no_number_ends_the_stage_before_it_reaches_a_weight(
     start = load_file(base_dir / "model.safetensors")
     after = dict(made[0].named_parameters())
     assert all(torch.equal(tensor, after[name]) for name, tensor in start.items())
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_a_loss_that_explodes_stops_the_stage_with_step_samples_and_the_checkpoint_before_it(
+    tmp_path: Path, base_dir: Path, packs_dir: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint is made after a step that may be its first."""
+
+    def rising(*arguments: Any) -> tuple[StepRecord, bool]:
+        record, must_stop = take_step(*arguments)
+        return replace(record, loss=record.loss + 50.0 * (record.step >= 9)), must_stop
+
+    monkeypatch.setattr(train, "take_step", rising)
+    explosion = Explosion(window=8, nats=20.0, deviations=10.0, gradient_factor=1e4, in_a_row=2)
+    spec = SPEC.model_copy(update={"checkpoints": 6, "explosion": explosion})
+    with pytest.raises(
+        DivergedError, match=r"sft: loss has exploded \(.*\) at step 9, in rows with"
+    ) as caught:
+        train.run(make_job(tmp_path, base_dir, packs_dir, tracking, spec), Reporter(Lines().log))
+    rows = PackedRows(packs_dir, spec.seed, spec.batch_rows)
+    names = ", ".join(rows.sample_names(rows.rows_of_step(9)))
+    good = tmp_path / "checkpoints" / "step-000008"
+    assert f"samples {names}; last good checkpoint: {good}" in str(caught.value)
+    assert sorted(path.name for path in good.parent.iterdir()) == ["step-000006", "step-000008"]
 
 
 @pytest.mark.usefixtures("one_rank")

@@ -1,4 +1,4 @@
-"""The training program under torchrun, on two ranks: killing it does not change what comes out."""
+"""The training program under torchrun: neither killing it nor the number of ranks changes what comes out."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from process_trees import StartProcess, end_tree
-from stage_runs import SPEC, assert_same_outcome, make_job, result
+from stage_runs import (
+    LIMITS,
+    RANK_VARIABLES,
+    SPEC,
+    Lines,
+    assert_same_outcome,
+    free_port,
+    losses,
+    make_job,
+    result,
+    weights,
+)
 from waiting import until
 
-from training_jobs.jobs import Tracking, read_result, write_job
+from training_jobs import train
+from training_jobs.jobs import Tracking, TrainJob, read_job, read_result, write_job
 from training_jobs.launch import train_command
-from training_jobs.profile import ProgramLimits
+from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import connect
 
 DEADLINE_S = 240.0
-LIMITS = ProgramLimits(grace_s=30, stall_s=600)
 
 
 @pytest.mark.slow
@@ -80,3 +92,43 @@ def test_two_ranks_asked_to_stop_save_the_same_step_and_their_run_is_killed(
         run for run in client.search_runs([experiment.experiment_id]) if run.data.params["steps"] == "100000"
     )
     assert run.info.status == "KILLED"
+
+
+@pytest.mark.slow
+def test_two_and_four_ranks_and_two_launchers_come_to_the_losses_and_weights_of_one(
+    tmp_path: Path,
+    base_dir: Path,
+    packs_dir: Path,
+    tracking: Tracking,
+    start_process: StartProcess,
+    one_rank: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each step has the same rows; ZeRO 3 on the four, and the launchers meet as those of two machines do."""
+    spec = SPEC.model_copy(update={"batch_rows": 8, "checkpoints": 1})
+
+    def job_of(output: Path, **changes: object) -> Path:
+        output.mkdir()
+        own = spec.model_copy(update=changes)
+        return write_job(make_job(output, base_dir, packs_dir, tracking, own), output / "job.json")
+
+    one, two, four = tmp_path / "one", tmp_path / "two", tmp_path / "four"
+    train.run(read_job(TrainJob, job_of(one)), Reporter(Lines().log))
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name)
+    jobs = {two: job_of(two), four: job_of(four, zero_stage=3)}
+    monkeypatch.setenv("VOXLINE_NNODES", "2")
+    monkeypatch.setenv("VOXLINE_RDZV_ENDPOINT", f"127.0.0.1:{free_port()}")
+    launchers = [
+        start_process(train_command(jobs[two], two / f"log-{number}.txt", 1, LIMITS, quiet=True))
+        for number in range(2)
+    ]
+    assert [launcher.wait(DEADLINE_S) for launcher in launchers] == [0, 0], (two / "log-0.txt").read_text()
+    monkeypatch.delenv("VOXLINE_NNODES")
+    launcher = start_process(train_command(jobs[four], four / "log.txt", 4, LIMITS, quiet=True))
+    assert launcher.wait(DEADLINE_S) == 0, (four / "log.txt").read_text()
+    for other, ranks in ((two, 2), (four, 4)):
+        assert (result(other)["world_size"], len(result(other)["peak_bytes"])) == (ranks, ranks)
+        assert losses(other) == pytest.approx(losses(one), abs=1e-5)
+        assert result(other)["first_loss"] == pytest.approx(result(one)["first_loss"], abs=1e-5)
+        torch.testing.assert_close(weights(other), weights(one), rtol=0, atol=1e-5)
