@@ -6,30 +6,53 @@ Shapes: B rows of a micro batch, T tokens of a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, names_of_rows, read_plan
+from training_jobs.plan import (
+    ARRAYS,
+    ROW_SAMPLES_FILE,
+    ROW_TOKENS_FILE,
+    SAMPLE_TOKENS_FILE,
+    names_of_rows,
+    read_plan,
+)
 from training_jobs.row_order import RowOrder
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro batch on the CPU; ``rows`` are numbers of packed rows."""
+    """One micro batch on the CPU.
+
+    Attributes:
+        rows: Numbers of packed rows.
+        task_of_token_BT: Which of :attr:`PackedRows.tasks` each token is of, int16; -1 of padding.
+        tokens: That are no padding.
+    """
 
     rows: tuple[int, ...]
     input_ids_BT: Tensor
     labels_BT: Tensor
     position_ids_BT: Tensor
+    task_of_token_BT: Tensor
     tokens: int
+
+    def pinned(self) -> Batch:
+        """The same in memory that a GPU reads by itself; the tasks stay where they are."""
+        return replace(
+            self,
+            input_ids_BT=self.input_ids_BT.pin_memory(),
+            labels_BT=self.labels_BT.pin_memory(),
+            position_ids_BT=self.position_ids_BT.pin_memory(),
+        )
 
 
 class PackedRows:
-    """A finished pack of ``count`` rows, read through memory maps.
+    """A finished pack of ``count`` rows of samples of ``tasks``, read through memory maps.
 
     Args:
         packs_dir: Where program ``pack`` wrote.
@@ -42,6 +65,9 @@ class PackedRows:
         self._packs_dir = packs_dir
         self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        self.tasks: tuple[str, ...] = tuple(self.plan["tasks"])
+        self._row_samples = np.load(packs_dir / ROW_SAMPLES_FILE, mmap_mode="r")
+        self._samples = np.load(packs_dir / SAMPLE_TOKENS_FILE, mmap_mode="r")
         self.count = len(self._arrays[0])
         self.order = RowOrder(self.count, self.plan["data_digest"], seed, self.plan["sequence_length"])
         self._batch_rows = batch_rows
@@ -58,11 +84,20 @@ class PackedRows:
 
     def read(self, rows: tuple[int, ...]) -> Batch:
         """A batch of the packed rows of these numbers."""
-        input_ids_BT, labels_BT, position_ids_BT = (
-            torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays
-        )
+        shape = (len(rows), self._arrays[0].shape[1])
+        arrays = [np.empty(shape, dtype=np.int64) for _ in self._arrays]
+        task_of_token_BT = np.full(shape, -1, dtype=np.int16)
+        for place, row in enumerate(rows):
+            for array_BT, stored in zip(arrays, self._arrays, strict=True):
+                # A copy of one row lets other threads work meanwhile, also where the row must come from the disk.
+                np.copyto(array_BT[place], stored[row])
+            sizes, tasks = self._samples[self._row_samples[row] : self._row_samples[row + 1]].T
+            task_of_token_BT[place, : self._row_tokens[row]] = np.repeat(tasks, sizes)
+        input_ids_BT, labels_BT, position_ids_BT = (torch.from_numpy(array_BT) for array_BT in arrays)
         tokens = sum(int(self._row_tokens[row]) for row in rows)
-        return Batch(rows, input_ids_BT, labels_BT, position_ids_BT, tokens)
+        return Batch(
+            rows, input_ids_BT, labels_BT, position_ids_BT, torch.from_numpy(task_of_token_BT), tokens
+        )
 
     def sample_names(self, rows: tuple[int, ...]) -> list[str]:
         """Names (``corpus/row_id``) of the samples in the rows."""

@@ -99,6 +99,11 @@ class Drawing:
                 drawn.append(members[draw_weighted(weights, entry.ratio, rng)])
         return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
 
+    def tasks(self) -> tuple[list[str], NDArray[np.int32]]:
+        """The tasks there are, and the number of each source's."""
+        names = sorted({task for _, task in self.sources})
+        return names, np.array([names.index(task) for _, task in self.sources], dtype=np.int32)
+
     def by_entry(self, lengths: NDArray[np.int32], drawn: NDArray[np.int64]) -> dict[str, dict[str, float]]:
         """For each entry of the mixture: rows that fit, drawn (each once), samples, tokens and hours of them."""
         item, size = self.array("item"), len(self.mixture.items)

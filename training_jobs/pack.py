@@ -29,7 +29,7 @@ from training_jobs.greedy import pack_greedily
 from training_jobs.jobs import PackJob, write_result
 from training_jobs.leveling import LEAST_FILL
 from training_jobs.mixture import Mixture, named
-from training_jobs.pack_files import write_arrays, write_samples
+from training_jobs.pack_files import write_arrays, write_sample_tokens, write_samples
 from training_jobs.pack_tables import (
     drawn_markdown,
     entries_markdown,
@@ -104,6 +104,8 @@ def run(job: PackJob, report: Reporter) -> None:
             row_tokens = write_arrays(
                 job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
             )
+            tasks, task_of = drawing.tasks()
+            write_sample_tokens(job.output_dir, packed.starts, lengths[members], task_of[source[members]])
             write_samples(job.output_dir, folder, members, packed.starts, lengths)
             ended = notes.settle(job.output_dir, drawn, len(lengths), job.sequence_length)
             greedy = _greedily(lengths, source, drawn, job)
@@ -113,6 +115,7 @@ def run(job: PackJob, report: Reporter) -> None:
         "data_digest": data_digest,
         "order": {"method": METHOD, "digest": order.digest()},
         "ended": ended,
+        "tasks": tasks,
         "upstream_greedy": greedy,
         "sources": source_counts(sources, encoder.too_long, encoder.cut, drawing, lengths, drawn),
         "entries": drawing.by_entry(lengths, drawn),

@@ -63,6 +63,7 @@ def pack_best_fit(
     sources: Sequence[Hashable] | NDArray[np.integer[Any]],
     capacity: int,
     rng: np.random.Generator,
+    filled_alike: bool = True,
 ) -> Packed:
     """Which samples share a row, by best fit: a sample goes to the fullest row that still holds it, and in the end the
     rows are filled alike (:mod:`training_jobs.leveling`).
@@ -76,6 +77,7 @@ def pack_best_fit(
         sources: Where each sample comes from: corpus and task, say.
         capacity: Tokens of a row.
         rng: Decides the order of the samples.
+        filled_alike: ``False`` leaves the rows as best fit makes them, to compare with.
 
     Raises:
         UserError: if a sample is longer than ``capacity``.
@@ -88,7 +90,8 @@ def pack_best_fit(
     long, short = order[is_long], order[~is_long]
     placed = np.concatenate([long[np.argsort(-sizes[long], kind="stable")], short])
     row_of = _best_fit(sizes[placed], capacity)
-    level(row_of, sizes[placed], _numbers_of(sources)[placed], capacity)
+    if filled_alike:
+        level(row_of, sizes[placed], _numbers_of(sources)[placed], capacity)
     by_row = np.argsort(row_of, kind="stable")
     members = placed[by_row]
     starts = np.concatenate([[0], np.cumsum(np.bincount(row_of))]).astype(np.int64)

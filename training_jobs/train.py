@@ -26,6 +26,7 @@ from training_jobs.checkpoints import Checkpoints
 from training_jobs.distributed import World, joined
 from training_jobs.divergence import exploded, is_suspicious
 from training_jobs.engine import peak_bytes, start_engine, updated_parameters, values_in, whole_weights
+from training_jobs.feeding import Feeder, rows_of_steps
 from training_jobs.history import History, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.optimizer import parameter_groups
@@ -171,14 +172,23 @@ def fingerprint_of(spec: StageSpec, start_digest: str, plan: dict[str, Any]) -> 
 def _train_or_say_where_from(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     """Train; a stage that diverges says from where it could go on."""
     try:
-        _train(stage, stop, tracked)
+        with _feeder(stage) as feeder:
+            _train(stage, stop, tracked, feeder)
     except DivergedError as error:
         good = stage.checkpoints.newest_good
         where = "there is no checkpoint yet" if good is None else str(stage.checkpoints_dir / good)
         raise DivergedError(f"{error}; last good checkpoint: {where}") from error
 
 
-def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
+def _feeder(stage: Stage) -> Feeder:
+    """This rank's micro batches of the steps that are still to be taken."""
+    spec, world, steps = stage.spec, stage.world, range(len(stage.history.steps), stage.spec.steps)
+    passes = spec.accumulation(world.size)
+    taken = rows_of_steps(stage.rows, steps, world.rank, world.size, spec.micro_batch, passes)
+    return Feeder(stage.rows, taken, world.device)
+
+
+def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None, feeder: Feeder) -> None:
     spec, history = stage.spec, stage.history
     saves = {round(spec.steps * (number + 1) / spec.checkpoints) for number in range(spec.checkpoints)}
     points, lines = max(1, spec.steps // METRIC_POINTS), max(1, spec.steps // LOG_LINES)
@@ -186,7 +196,7 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
         history.before = _probe(stage, tracked)
     last_line_s, must_save = time.monotonic(), False
     for step in range(len(history.steps), spec.steps):
-        record, must_stop = take_step(stage.engine, stage.rows, stage.world, spec, step, stop)
+        record, must_stop = take_step(stage.engine, feeder, stage.rows, stage.world, spec, step, stop)
         history.steps.append(record)
         done = step + 1
         if tracked is not None and (step % points == 0 or done == spec.steps):

@@ -261,6 +261,25 @@ def test_a_step_has_the_same_micro_batches_on_any_number_of_ranks(tmp_path: Path
     assert batch.tokens == np.load(job.output_dir / ROW_TOKENS_FILE)[batch.rows[0]]
 
 
+def test_a_batch_says_which_task_each_token_is_of(tmp_path: Path, model_dir: Path) -> None:
+    write_lake(
+        tmp_path / "lake", [training_row(number, task) for number in range(9) for task in ("asr", "text")]
+    )
+    job = pack_job(tmp_path, model_dir)
+    run(job, Messages().report)
+    rows = PackedRows(job.output_dir, seed=3, batch_rows=4)
+    assert rows.tasks == ("asr", "text")
+    samples = pl.read_parquet(job.output_dir / SAMPLES_FILE)
+    for row in range(rows.count):
+        wanted = [
+            rows.tasks.index(row_id.split("-")[0])
+            for row_id, tokens in samples.filter(row=row).select("row_id", "tokens").iter_rows()
+            for _ in range(tokens)
+        ]
+        found = rows.read((row,)).task_of_token_BT[0].tolist()
+        assert found == wanted + [-1] * (256 - len(wanted))
+
+
 def test_the_plan_says_which_order_its_rows_are_seen_in(tmp_path: Path, model_dir: Path) -> None:
     write_lake(tmp_path / "lake", [training_row(number) for number in range(30)])
     job = pack_job(tmp_path, model_dir)
