@@ -59,6 +59,7 @@ bench: install ## Measure the audio path, the decode modes and attention over pa
 	@$(BIN)/python tests/bench/scale.py --rows 100000 1000000 10000000 --files 0 --steps accepted_utterances leakage training_jsonl
 	@$(BIN)/python tests/bench/decoding.py
 	@$(BIN)/python tests/bench/attention.py
+	@$(BIN)/python tests/bench/packing.py
 
 clean: ## Remove the state of local runs and all caches; .venv stays
 	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name dagster.yaml -exec rm -rf {} +

@@ -45,6 +45,12 @@ def rows_digest(
     return _digest(lake, rows, [*columns, "augmentation_digests", *map(statement_of, fields)])
 
 
+def sources_digest(lake: Lake, corpora: list[str]) -> str:
+    """Digest of where each accepted utterance stands: what a mixture of data files goes by."""
+    rows = f"SELECT * FROM {files_of(lake, 'accepted_utterances', corpora)}"  # noqa: S608 - paths are quoted
+    return _digest(lake, rows, ["corpus", "utterance_id", "source"])
+
+
 def _digest(lake: Lake, rows: str, columns: Sequence[str]) -> str:
     row = f"to_json([{', '.join(f'to_json({column})' for column in columns)}])::VARCHAR"
     statement = f"""SELECT count(*), sum(md5_number_lower(row))::VARCHAR, sum(md5_number_upper(row))::VARCHAR

@@ -13,12 +13,14 @@ import dagster as dg
 
 from assets.corpora import CorporaFile, CorpusEntry, load_corpora
 from assets.corpora.root import CorpusRoot
+from assets.mixture_files import MixtureFiles
 from assets.processes import own_process
 from assets.recovery import PROCESS_TAG, release_dead_runs
 from assets.turns import turn
 from training_jobs.jobs import Tracking, tracking_uri_without_secrets
-from training_jobs.profile import MixtureItem, Profile, load_profile
+from training_jobs.profile import MixtureFile, MixtureItem, Profile, load_profile
 from training_jobs.spec import PROFILES, ProfileName, Stage, StageSpec, load_stage
+from training_jobs.upstream_mixture import upstream_items
 from validation.errors import ConfigurationError, UserError
 from validation.lake import Lake
 
@@ -117,17 +119,20 @@ class Workspace(dg.ConfigurableResource):
         return [entry.name for entry in self.corpora.corpora]
 
     def mixture(self, spec: StageSpec) -> list[MixtureItem]:
-        """The stage's mixture.
+        """The entries of the stage's mixture, those of a mixture file by the corpora that read its data files.
 
         Raises:
-            ConfigurationError: if the profile has no mixture of that name.
+            ConfigurationError: if the profile has no mixture of that name, or its file cannot be followed.
         """
         if spec.mixture not in self.profile.mixtures:
             raise ConfigurationError(
                 f"stage {spec.stage} wants mixture {spec.mixture!r}; profile {self.profile_name} has "
                 f"{sorted(self.profile.mixtures)}"
             )
-        return self.profile.mixtures[spec.mixture]
+        mixture = self.profile.mixtures[spec.mixture]
+        if isinstance(mixture, MixtureFile):
+            return upstream_items(mixture, MixtureFiles(self.lake, self.corpora.corpora).find)
+        return mixture
 
     @cached_property
     def profile(self) -> Profile:

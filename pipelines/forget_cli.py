@@ -189,7 +189,8 @@ def _trained(request: Request) -> list[str]:
             else "holds none of its rows"
         )
         shared = f"; the same audio in {_few(pack.shared)}" if pack.shared else ""
-        lines.append(f"{'pack':20} {pack.path}  {held}{shared}")
+        left_out = f"; says that it left out {_few(pack.left_out)}" if pack.left_out else ""
+        lines.append(f"{'pack':20} {pack.path}  {held}{shared}{left_out}")
     for one in (*lineage.tokenizers, *lineage.checkpoints, *lineage.evaluations):
         kind = "checkpoint" if one in lineage.checkpoints else "output"
         versions = f"; version {', '.join(one.versions)}" if one.versions else ""

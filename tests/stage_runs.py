@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from training_jobs import base_model
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
+from training_jobs.pack_files import write_sample_tokens
 from training_jobs.packing import Sample, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
 from training_jobs.profile import BaseModelSettings, ProgramLimits, TinyBackbone
@@ -72,8 +73,11 @@ def make_packs(directory: Path) -> Path:
         "data_digest": "d",
         "seed": 0,
         "sequence_length": LENGTH,
+        "tasks": ["text"],
     }
     write_plan(directory, plan)
+    sizes = np.array([len(samples[index]) for index in rows.members], dtype=np.int32)
+    write_sample_tokens(directory, rows.starts, sizes, np.zeros_like(sizes))
     np.save(directory / ROW_TOKENS_FILE, np.array([row.tokens for row in packed], dtype=np.int32))
     named = [
         {"row": number, "corpus": "c", "row_id": samples[index].name.removeprefix("c/")}

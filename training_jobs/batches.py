@@ -6,31 +6,53 @@ Shapes: B rows of a micro batch, T tokens of a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, names_of_rows, read_plan
+from training_jobs.plan import (
+    ARRAYS,
+    ROW_SAMPLES_FILE,
+    ROW_TOKENS_FILE,
+    SAMPLE_TOKENS_FILE,
+    names_of_rows,
+    read_plan,
+)
+from training_jobs.row_order import RowOrder
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro batch on the CPU; ``rows`` are numbers of packed rows."""
+    """One micro batch on the CPU.
+
+    Attributes:
+        rows: Numbers of packed rows.
+        task_of_token_BT: Which of :attr:`PackedRows.tasks` each token is of, int16; -1 of padding.
+        tokens: That are no padding.
+    """
 
     rows: tuple[int, ...]
     input_ids_BT: Tensor
     labels_BT: Tensor
     position_ids_BT: Tensor
+    task_of_token_BT: Tensor
     tokens: int
+
+    def pinned(self) -> Batch:
+        """The same in memory that a GPU reads by itself; the tasks stay where they are."""
+        return replace(
+            self,
+            input_ids_BT=self.input_ids_BT.pin_memory(),
+            labels_BT=self.labels_BT.pin_memory(),
+            position_ids_BT=self.position_ids_BT.pin_memory(),
+        )
 
 
 class PackedRows:
-    """A finished pack of ``count`` rows, read through memory maps.
+    """A finished pack of ``count`` rows of samples of ``tasks``, read through memory maps.
 
     Args:
         packs_dir: Where program ``pack`` wrote.
@@ -43,34 +65,41 @@ class PackedRows:
         self._packs_dir = packs_dir
         self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
         self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        self.tasks: tuple[str, ...] = tuple(self.plan["tasks"])
+        self._row_samples = np.load(packs_dir / ROW_SAMPLES_FILE, mmap_mode="r")
+        self._samples = np.load(packs_dir / SAMPLE_TOKENS_FILE, mmap_mode="r")
         self.count = len(self._arrays[0])
-        self._seed = seed
+        self.order = RowOrder(self.count, self.plan["data_digest"], seed, self.plan["sequence_length"])
         self._batch_rows = batch_rows
 
     def rows_of_step(self, step: int) -> tuple[int, ...]:
         """Numbers of the packed rows of a step; every row is seen once before any is seen again."""
-        places = [divmod(step * self._batch_rows + offset, self.count) for offset in range(self._batch_rows)]
-        return tuple(int(_order(self.count, self._seed, epoch)[place]) for epoch, place in places)
+        return self.order.rows(step * self._batch_rows, self._batch_rows)
 
     def rows_of(self, step: int, rank: int, micro: int, world: int, micro_batch: int) -> tuple[int, ...]:
         """Those of them that are ``rank``'s of ``world`` in forward pass ``micro`` of ``micro_batch`` rows."""
         first = (micro * world + rank) * micro_batch
-        return self.rows_of_step(step)[first : first + micro_batch]
+        assert first + micro_batch <= self._batch_rows, (rank, micro, world, micro_batch)
+        return self.order.rows(step * self._batch_rows + first, micro_batch)
 
     def read(self, rows: tuple[int, ...]) -> Batch:
         """A batch of the packed rows of these numbers."""
-        input_ids_BT, labels_BT, position_ids_BT = (
-            torch.from_numpy(array[list(rows)].astype(np.int64)) for array in self._arrays
-        )
+        shape = (len(rows), self._arrays[0].shape[1])
+        arrays = [np.empty(shape, dtype=np.int64) for _ in self._arrays]
+        task_of_token_BT = np.full(shape, -1, dtype=np.int16)
+        for place, row in enumerate(rows):
+            for array_BT, stored in zip(arrays, self._arrays, strict=True):
+                # A copy of one row lets other threads work meanwhile, also where the row must come from the disk.
+                np.copyto(array_BT[place], stored[row])
+            sizes, tasks = self._samples[self._row_samples[row] : self._row_samples[row + 1]].T
+            task_of_token_BT[place, : self._row_tokens[row]] = np.repeat(tasks, sizes)
+        input_ids_BT, labels_BT, position_ids_BT = (torch.from_numpy(array_BT) for array_BT in arrays)
         tokens = sum(int(self._row_tokens[row]) for row in rows)
-        return Batch(rows, input_ids_BT, labels_BT, position_ids_BT, tokens)
+        return Batch(
+            rows, input_ids_BT, labels_BT, position_ids_BT, torch.from_numpy(task_of_token_BT), tokens
+        )
 
     def sample_names(self, rows: tuple[int, ...]) -> list[str]:
         """Names (``corpus/row_id``) of the samples in the rows."""
         names = names_of_rows(self._packs_dir, sorted(set(rows)))
         return [name for row in rows for name in names[row]]
-
-
-@lru_cache(maxsize=2)
-def _order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(count)

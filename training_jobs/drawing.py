@@ -22,7 +22,7 @@ class Drawing:
         self.mixture = mixture
         self.sources: list[tuple[str, str]] = []  # (corpus, task)
         self._parts: dict[str, list[NDArray[Any]]] = {
-            name: [] for name in ("source", "item", "weight", "group")
+            name: [] for name in ("source", "item", "seconds", "weight", "group")
         }
         self._groups: dict[str, int] = {}
         self.values = {field: FieldValues(field) for field in mixture.fields}
@@ -36,6 +36,7 @@ class Drawing:
         place = {pair: index for index, pair in enumerate(self.sources)}
         self._parts["source"].append(np.array([place[pair] for pair in pairs], dtype=np.int32))
         self._parts["item"].append(rows["item"].to_numpy().astype(np.int32))
+        self._parts["seconds"].append(rows["seconds"].to_numpy().astype(np.float32))
         if any(item.weight_by is not None for item in self.mixture.items):
             self._parts["weight"].append(self._weights(rows))
             self._parts["group"].append(self._group_codes(rows))
@@ -43,7 +44,7 @@ class Drawing:
             values.add(rows[column_of(field)])
 
     def array(self, name: str) -> NDArray[Any]:
-        """``source``, ``item``, ``weight`` or ``group`` of every sample."""
+        """``source``, ``item``, ``seconds``, ``weight`` or ``group`` of every sample."""
         parts = self._parts[name]
         self._parts[name] = [np.concatenate(parts)] if parts else [np.empty(0, dtype=np.int64)]
         return self._parts[name][0]
@@ -83,16 +84,44 @@ class Drawing:
         for pair in sorted(self.sources):
             of_source = source == self.sources.index(pair)
             for index, entry in enumerate(self.mixture.items):
-                if entry.weight_by is None:
+                if entry.weight_by is None and entry.file is None:
                     members = np.flatnonzero(of_source & (item == index))
                     # Nothing is drawn of nothing: the random numbers are those of the sources that there are.
                     drawn += [members[draw(len(members), entry.ratio, rng)]] if len(members) else []
         for index, entry in enumerate(self.mixture.items):
-            if entry.weight_by is not None:
-                members = np.flatnonzero(item == index)
+            if entry.weight_by is None and entry.file is None:
+                continue
+            members = np.flatnonzero(item == index)
+            if entry.file is not None:
+                drawn.append(members[draw_count(len(members), count_of(entry, len(members)), rng)])
+            else:
                 weights = self._weights_of(members, entry)
                 drawn.append(members[draw_weighted(weights, entry.ratio, rng)])
         return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
+
+    def tasks(self) -> tuple[list[str], NDArray[np.int32]]:
+        """The tasks there are, and the number of each source's."""
+        names = sorted({task for _, task in self.sources})
+        return names, np.array([names.index(task) for _, task in self.sources], dtype=np.int32)
+
+    def by_entry(self, lengths: NDArray[np.int32], drawn: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+        """For each entry of the mixture: rows that fit, drawn (each once), samples, tokens and hours of them."""
+        item, size = self.array("item"), len(self.mixture.items)
+        once = np.bincount(item[np.unique(drawn)], minlength=size)
+        columns = {
+            "rows": np.bincount(item, minlength=size),
+            "drawn": once,
+            "samples": np.bincount(item[drawn], minlength=size),
+            "tokens": np.bincount(item[drawn], weights=lengths[drawn], minlength=size).astype(np.int64),
+        }
+        hours = np.bincount(item[drawn], weights=self.array("seconds")[drawn], minlength=size) / 3600
+        return {
+            f"{number}: {named(entry)}": {
+                **{name: int(counts[number]) for name, counts in columns.items()},
+                "hours": round(float(hours[number]), 4),
+            }
+            for number, entry in enumerate(self.mixture.items)
+        }
 
     def _weights_of(self, members: NDArray[np.int64], entry: MixtureItem) -> NDArray[np.float64]:
         weights: NDArray[np.float64] = self.array("weight")[members]
@@ -125,6 +154,21 @@ def draw(count: int, ratio: float, rng: np.random.Generator) -> NDArray[np.int64
         drawn = max(1, drawn)
     more = np.sort(rng.choice(count, size=drawn, replace=False))
     return np.concatenate([np.tile(np.arange(count), int(whole)), more]).astype(np.int64)
+
+
+def count_of(entry: MixtureItem, rows: int) -> int:
+    """How many rows upstream's loader draws of a file with so many."""
+    wanted = int(rows * entry.ratio)
+    return wanted if entry.at_most is None else min(wanted, entry.at_most)
+
+
+def draw_count(rows: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of just ``count`` of a file's rows: whole passes over all of them, and a random part once more."""
+    if not rows:
+        return np.empty(0, dtype=np.int64)
+    whole, part = divmod(count, rows)
+    more = np.sort(rng.choice(rows, size=part, replace=False))
+    return np.concatenate([np.tile(np.arange(rows), whole), more]).astype(np.int64)
 
 
 def draw_weighted(weights: NDArray[np.float64], ratio: float, rng: np.random.Generator) -> NDArray[np.int64]:

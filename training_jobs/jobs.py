@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -107,6 +107,7 @@ class PackJob(Strict):
     ratio: tuple[int, ...]
     sequence_length: int
     seed: int
+    over_long: Literal["ledger", "cut"] = "ledger"
     output_dir: Path
 
 

@@ -19,7 +19,13 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from training_jobs.jobs import RESULT_FILE, read_result
-from training_jobs.plan import PLAN_FILE, RECORDINGS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA
+from training_jobs.plan import (
+    PLAN_FILE,
+    RECORDINGS_FILE,
+    SAMPLE_LEDGER_FILE,
+    SAMPLES_FILE,
+    SAMPLES_SCHEMA,
+)
 from training_jobs.spec import STAGES
 from validation.atomic import replacing, write_text
 from validation.batches import batches_of, quoted, quoted_path
@@ -36,12 +42,14 @@ class Pack:
         rows: Numbers of its packed rows that hold one.
         names: ``corpus/row_id`` of the training rows.
         shared: Training rows of others in it with the very same audio.
+        left_out: Selected training rows that its ledger names, and that are not in it.
     """
 
     path: Path
     rows: tuple[int, ...]
     names: tuple[str, ...]
     shared: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ def trace(connection: duckdb.DuckDBPyConnection, training: Path, request: str, s
         for path in _outputs(profile, "stage_packs"):
             if (path / SAMPLES_FILE).is_file():
                 pack = _pack(connection, path, selector)
-                if pack.rows or pack.shared:
+                if pack.rows or pack.shared or pack.left_out:
                     lineage.packs.append(pack)
                 if pack.rows or request in forgotten_of(path):
                     packs[path.name] = f"pack {path.name}"
@@ -118,14 +126,16 @@ def forget_from(
     """Remove the selected rows from packs and evaluations; gives each directory that was changed.
 
     Of a pack the list of the other rows stays: which checkpoint saw them is to be known later on, too. Its arrays go,
-    and its result, so that no stage takes it for whole. Weights are left alone.
+    and its result, so that no stage takes it for whole; so it is with a pack that only says that it left them out.
+    Weights are left alone.
     """
     for pack in lineage.packs:
-        if not pack.rows:
+        if not pack.rows and not pack.left_out:
             continue
-        # First of all: from here on the pack says that it had them, however this ends.
-        requests = sorted({*forgotten_of(pack.path), request})
-        write_text(pack.path / FORGOTTEN_FILE, json.dumps(requests))
+        if pack.rows:
+            # First of all: from here on the pack says that it had them, however this ends.
+            requests = sorted({*forgotten_of(pack.path), request})
+            write_text(pack.path / FORGOTTEN_FILE, json.dumps(requests))
         (pack.path / RESULT_FILE).unlink(missing_ok=True)  # before what it says is whole
         for path in pack.path.iterdir():
             if path.name not in (FORGOTTEN_FILE, SAMPLES_FILE, "job.json"):
@@ -178,8 +188,22 @@ def _pack(connection: duckdb.DuckDBPyConnection, directory: Path, selector: str)
     shares = "coalesce(list_has_any(audio_digests, (SELECT list(DISTINCT audio_digest) FROM sharing)), false)"
     _, shared = _two(connection, f"{rows} {shares} AND NOT {chosen} ORDER BY ALL")
     return Pack(
-        directory, tuple(dict.fromkeys(held)), tuple(dict.fromkeys(names)), tuple(dict.fromkeys(shared))
+        directory,
+        tuple(dict.fromkeys(held)),
+        tuple(dict.fromkeys(names)),
+        tuple(dict.fromkeys(shared)),
+        _left_out(connection, directory / SAMPLE_LEDGER_FILE),
     )
+
+
+def _left_out(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    unused = f"SELECT * FROM read_parquet({quoted_path(str(path))}) WHERE draws = 0"
+    made_of = f"SELECT corpus, row_id, unnest(utterance_ids) AS utterance_id FROM ({unused})"
+    named = f"""SELECT DISTINCT corpus || '/' || row_id AS name FROM ({made_of})
+        SEMI JOIN selected USING (corpus, utterance_id) ORDER BY name"""
+    return tuple(str(name) for (name,) in connection.execute(named).fetchall())
 
 
 def _two(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[list[int], list[str]]:

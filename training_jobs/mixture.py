@@ -9,11 +9,13 @@ import polars as pl
 
 from training_jobs.mixture_rules import met
 from training_jobs.profile import MixtureItem
+from validation.batches import quoted
 from validation.errors import ConfigurationError, UserError
 from validation.metadata import column_of, statement_of
 
 # What of every pack is counted by value, whether or not the mixture asks for it.
 REPORTED = ("language", "licence", "consent", "topic", "difficulty")
+_DATA_FILE = "data_file"
 
 
 class MixtureError(UserError):
@@ -37,12 +39,25 @@ class Mixture:
         self.fields = tuple(dict.fromkeys([*REPORTED, *used]))
 
     def columns(self) -> str:
-        """What is selected from ``training_rows`` for the conditions, weights and counts: columns named like fields."""
-        return ", ".join(f'{statement_of(field)} AS "{column_of(field)}"' for field in self.fields)
+        """What is selected from ``training_rows`` for the conditions, weights and counts: columns named like fields.
+
+        Where entries are for files, also ``data_file``: the one of them that holds the row.
+        """
+        columns = [f'{statement_of(field)} AS "{column_of(field)}"' for field in self.fields]
+        return ", ".join(columns + [f"{self._data_file()} AS {_DATA_FILE}"] * self.has_files)
 
     def column_names(self) -> list[str]:
         """The names of these columns."""
-        return [column_of(field) for field in self.fields]
+        return [column_of(field) for field in self.fields] + [_DATA_FILE] * self.has_files
+
+    @property
+    def has_files(self) -> bool:
+        """Whether any entry is for a file, by which rows must then be known: ``jsonl_path`` and ``read_from``."""
+        return any(item.file is not None for item in self.items)
+
+    def _data_file(self) -> str:
+        files = ", ".join(quoted(item.file) for item in self.items if item.file is not None)
+        return f"CASE WHEN jsonl_path IN ({files}) THEN jsonl_path WHEN read_from IN ({files}) THEN read_from END"
 
     def with_items(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with ``item``, the number of the entry that speaks for each; null where none does.
@@ -79,6 +94,11 @@ class Mixture:
             MixtureError: naming the entry, its conditions and the counts.
         """
         for item, count, taken in zip(self.items, rows, met, strict=True):
+            if item.file is not None and not count:
+                raise MixtureError(
+                    f"mixture entry {named(item)}: none of the training rows comes from this file: its rows are held "
+                    "out, were not accepted, or its corpus has not been read since the file is there"
+                )
             if item.where and count and not taken:
                 conditions = ", ".join(told(one.model_dump()) for one in item.where)
                 free = any(one.field.startswith("metadata.") for one in item.where)
@@ -89,6 +109,10 @@ class Mixture:
 
     def _is_for(self, index: int) -> pl.Expr:
         item = self.items[index]
+        if item.file is not None:
+            return (pl.col(_DATA_FILE) == item.file).fill_null(value=False) & (
+                pl.col("corpus") == item.corpus
+            )
         is_task = pl.col("task") == item.task
         if item.corpus is not None:
             return is_task & (pl.col("corpus") == item.corpus)
@@ -101,7 +125,10 @@ class Mixture:
 
 def named(item: MixtureItem) -> str:
     """An entry, for a person."""
-    return item.task if item.corpus is None else f"{item.corpus}/{item.task}"
+    if item.dataset is not None:
+        return f"{item.dataset}: {item.file} of {item.corpus}"
+    what = item.task or item.file
+    return f"{what}" if item.corpus is None else f"{item.corpus}/{what}"
 
 
 def told(values: Mapping[str, Any]) -> str:

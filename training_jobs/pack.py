@@ -1,18 +1,16 @@
 """Program ``pack``: one mixture of training rows to packed sequences.
 
 Output: ``input_ids.npy``, ``labels.npy``, ``position_ids.npy`` (int32, rows x sequence length), ``row_tokens.npy``,
-``samples.parquet`` (which row holds which samples, and whose they are) and ``plan.json``: every sample that is too long
-for a row, by name; for each source how many of its training rows were drawn and how many were not; and what was drawn
-by the values of language, licence and whatever else the mixture asks for. The mixture is drawn here, once, for the
-whole stage. The same data, seed and length give the same plan.
+``samples.parquet`` (which row holds which samples, and whose they are), ``sample_ledger.parquet`` (what became of every
+training row, by name) and ``plan.json``: how full the rows are; for each source how many of its training rows were
+drawn and how many were not; and what was drawn by the values of language, licence and whatever else the mixture asks
+for. The mixture is drawn here, once, for the whole stage. The same data, seed and length give the same plan.
 
 Samples and tokens pass through files below the output directory: in memory are a few dozen bytes per sample.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -22,40 +20,43 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from models.errors import ModelError
 from models.quiet import quiet_transformers
 from training_jobs.drawing import Drawing
+from training_jobs.encoding import Encoder, PackError
+from training_jobs.greedy import pack_greedily
 from training_jobs.jobs import PackJob, write_result
-from training_jobs.mixture import Mixture
-from training_jobs.pack_files import write_arrays, write_samples
-from training_jobs.pack_tables import drawn_markdown, source_counts, sources_markdown, too_long_markdown
+from training_jobs.leveling import LEAST_FILL
+from training_jobs.mixture import Mixture, named
+from training_jobs.pack_files import write_arrays, write_sample_tokens, write_samples
+from training_jobs.pack_tables import (
+    drawn_markdown,
+    entries_markdown,
+    source_counts,
+    sources_markdown,
+    too_long_markdown,
+)
 from training_jobs.packing import pack_best_fit
 from training_jobs.plan import write_plan
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
-from training_jobs.rows import RowError, encode_row, vocabulary_of
+from training_jobs.row_order import METHOD, RowOrder
+from training_jobs.rows import vocabulary_of
+from training_jobs.sample_ledger import LedgerNotes
 from training_jobs.sample_spill import SampleSpill
 from training_jobs.token_lookup import TokenLookup
 from validation.augmentation.rows import rows_with_variants
-from validation.batches import batches_of, database, frame_of
-from validation.errors import UserError
+from validation.batches import batches_of, database, files_of, frame_of
 from validation.lake import Lake
-from validation.ordering import in_order_of_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_NAMED = 20  # over-long samples that a message names; plan.json has all
 _SELECTED = """corpus, row_id, task, messages, audio_digests, augmentation_digests, utterance_ids, speakers, licences,
-    metadata, jsonl_path, line"""
+    metadata, seconds, jsonl_path, line"""
 
-
-class PackError(UserError):
-    """Rows that cannot be packed; names the row, and what is missing."""
+_READ_FROM = "regexp_replace(source, ':[0-9]+$', '') AS read_from"  # without the line
 
 
 def main() -> None:
@@ -82,19 +83,20 @@ def run(job: PackJob, report: Reporter) -> None:
         sources = _rows_of_sources(connection, mixture)
         with (
             SampleSpill(folder) as spill,
+            LedgerNotes(folder) as notes,
             TokenLookup(lake, job.corpora, job.tokenizer_digest, folder) as tokens,
         ):
-            encoder = _Encoder(job, tokenizer, tokens, spill, drawing)
+            encoder = Encoder(job, tokenizer, tokens, spill, notes, drawing)
             encoder.encode(connection, mixture)
             spill.close()
-            _say_too_long(encoder.too_long, job, report)
+            _say_too_long(encoder, job, report)
             rng = np.random.default_rng(job.seed)
             drawn = drawing.draw(rng)
             if not len(drawn):
                 raise PackError(
-                    f"nothing to pack: {encoder.rows} training rows of {job.corpora}, {len(encoder.too_long)} of them "
-                    f"too long for {job.sequence_length} tokens, none taken by the mixture "
-                    f"{[item.task for item in job.mixture]}"
+                    f"nothing to pack: {encoder.rows} training rows of {job.corpora}, {encoder.too_long.total()} of "
+                    f"them too long for {job.sequence_length} tokens, none taken by the mixture "
+                    f"{[named(item) for item in job.mixture]}"
                 )
             lengths, source = spill.lengths, drawing.array("source")
             packed = pack_best_fit(lengths[drawn], source[drawn], job.sequence_length, rng)
@@ -102,30 +104,43 @@ def run(job: PackJob, report: Reporter) -> None:
             row_tokens = write_arrays(
                 job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
             )
+            tasks, task_of = drawing.tasks()
+            write_sample_tokens(job.output_dir, packed.starts, lengths[members], task_of[source[members]])
             write_samples(job.output_dir, folder, members, packed.starts, lengths)
+            ended = notes.settle(job.output_dir, drawn, len(lengths), job.sequence_length)
+            greedy = _greedily(lengths, source, drawn, job)
+    data_digest = encoder.digest()
+    order = RowOrder(len(row_tokens), data_digest, job.seed, job.sequence_length)
     plan = _figures(job, row_tokens, len(drawn)) | {
-        "data_digest": encoder.digest(),
-        "too_long": encoder.too_long,
-        "sources": source_counts(sources, encoder.too_long_of, drawing, lengths, drawn),
+        "data_digest": data_digest,
+        "order": {"method": METHOD, "digest": order.digest()},
+        "ended": ended,
+        "tasks": tasks,
+        "upstream_greedy": greedy,
+        "sources": source_counts(sources, encoder.too_long, encoder.cut, drawing, lengths, drawn),
+        "entries": drawing.by_entry(lengths, drawn),
         "drawn_by": {field: values.counts(lengths, drawn) for field, values in drawing.values.items()},
     }
     write_plan(job.output_dir, plan)
     seconds = round(time.monotonic() - started, 2)
     write_result(
         job.output_dir,
-        {key: value for key, value in plan.items() if key != "too_long"}
+        plan
         | {
-            "too_long_samples": len(encoder.too_long),
+            "too_long_samples": encoder.too_long.total(),
+            "cut_samples": encoder.cut.total(),
             "rows_not_drawn": sum(counts["not_drawn"] for counts in plan["sources"].values()),
             "sources_markdown": sources_markdown(plan["sources"]),
+            "entries_markdown": entries_markdown(plan["entries"]),
             "drawn_by_markdown": drawn_markdown(plan["drawn_by"]),
-            "too_long_markdown": too_long_markdown(encoder.too_long, job.sequence_length),
+            "too_long_markdown": too_long_markdown(encoder.named, job.sequence_length),
             "seconds": seconds,
         },
     )
     report.log(
         f"packed {len(drawn):,} samples ({plan['tokens']:,} tokens) into {len(packed):,} rows of "
-        f"{job.sequence_length}, {plan['padding_share']:.1%} padding, {seconds:.0f} s"
+        f"{job.sequence_length}, {plan['padding_share']:.2%} padding, the emptiest "
+        f"{1 - plan['fill_min']:.2%}; {seconds:.0f} s"
     )
 
 
@@ -146,6 +161,13 @@ def _create_view(
 ) -> None:
     """``rows``: those of the training split, with the columns of the mixture's fields."""
     rows = rows_with_variants(lake, corpora)
+    if mixture.has_files:
+        # All utterances of a row stand in one line of its corpus.
+        read = (
+            f"SELECT corpus, utterance_id, {_READ_FROM} FROM {files_of(lake, 'accepted_utterances', corpora)}"  # noqa: S608
+        )
+        rows = f"""SELECT rows.*, read_from FROM ({rows}) AS rows LEFT JOIN ({read}) AS read
+            ON rows.corpus = read.corpus AND rows.utterance_ids[1] = read.utterance_id"""  # noqa: S608 - our own names
     connection.execute(
         f"CREATE VIEW rows AS SELECT {_SELECTED}, {mixture.columns()} FROM ({rows}) WHERE split = 'train'"  # noqa: S608
     )
@@ -172,104 +194,13 @@ def _metadata_keys(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return found["key"].to_list()
 
 
-class _Encoder:
-    """Turns the rows that the mixture may take into samples, in an order that does not depend on the files'."""
-
-    def __init__(
-        self,
-        job: PackJob,
-        tokenizer: PreTrainedTokenizerFast,
-        tokens: TokenLookup,
-        spill: SampleSpill,
-        drawing: Drawing,
-    ) -> None:
-        self._job = job
-        self._tokenizer = tokenizer
-        self._tokens = tokens
-        self._spill = spill
-        self._drawing = drawing
-        self._digest = hashlib.sha256(b"[")
-        self.rows = 0
-        self.too_long: dict[str, int] = {}  # name to tokens
-        self.too_long_of: dict[tuple[str, str], int] = {}  # source to rows
-
-    def digest(self) -> str:
-        """Of all rows that the mixture may take, and their audio tokens."""
-        whole = self._digest.copy()
-        whole.update(b"]")
-        return whole.hexdigest()
-
-    def encode(self, connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> None:
-        """Encode all of them into the spill; those that are too long for a row are only counted."""
-        with tqdm(desc="encode", mininterval=2, unit=" rows") as progress:
-            # The order of corpus, then row: a space is less than what a corpus' name is made of.
-            for batch in in_order_of_texts(connection, "rows", "corpus || ' ' || row_id"):
-                wanted = mixture.with_items(batch).filter(pl.col("item").is_not_null())
-                fits = self._encode(wanted)
-                kept = wanted.filter(fits)
-                self._spill.state(kept)
-                self._drawing.add(kept)
-                progress.update(batch.height)
-
-    def _encode(self, rows: pl.DataFrame) -> pl.Series:
-        """Whether each of the rows fits; those that do are in the spill."""
-        fits: list[bool] = []
-        flat = (
-            rows.select("audio_digests", "augmentation_digests")
-            .explode(["audio_digests", "augmentation_digests"])
-            .drop_nulls()
+def _say_too_long(encoder: Encoder, job: PackJob, report: Reporter) -> None:
+    if encoder.named:
+        named = ", ".join(f"{name} ({length})" for name, length in encoder.named.items())
+        report.log(
+            f"{encoder.too_long.total() + encoder.cut.total():,} samples are longer than a row of "
+            f"{job.sequence_length} tokens, {encoder.cut.total():,} of them cut at a turn: {named}"
         )
-        places = iter(
-            self._tokens.places(flat["audio_digests"].to_list(), flat["augmentation_digests"].to_list())
-        )
-        for row in rows.iter_rows(named=True):
-            of_row = [int(next(places)) for _ in row["audio_digests"]]
-            input_ids, labels = self._sample(row, of_row)
-            fits.append(len(input_ids) <= self._job.sequence_length)
-            if fits[-1]:
-                self._spill.add(input_ids, labels)
-            else:
-                source = (row["corpus"], row["task"])
-                self.too_long[_name(row)] = len(input_ids)
-                self.too_long_of[source] = self.too_long_of.get(source, 0) + 1
-        return pl.Series(fits, dtype=pl.Boolean)
-
-    def _sample(self, row: dict[str, Any], places: list[int]) -> tuple[list[int], list[int]]:
-        for marker, place in enumerate(places):
-            if place < 0:
-                utterance, digest = row["utterance_ids"][marker], row["audio_digests"][marker]
-                variant = f", variant {row['augmentation_digests'][marker][:16]}"
-                raise PackError(
-                    f"row {_name(row)}: utterance {utterance!r} (audio {digest[:16]}"
-                    f"{variant if row['augmentation_digests'][marker] else ''}) has no tokens of the audio tokenizer "
-                    f"{self._job.tokenizer_digest[:16]}; materialise audio_tokens first"
-                )
-        audio = [self._tokens.tokens(place) for place in places]
-        self._remember(row, audio)
-        try:
-            return encode_row(json.loads(row["messages"]), audio, self._tokenizer, self._job.ratio)
-        except (RowError, ModelError) as error:
-            raise RowError(f"row {_name(row)} ({row['jsonl_path']}, line {row['line']}): {error}") from error
-
-    def _remember(self, row: dict[str, Any], audio: list[list[int]]) -> None:
-        content = {name: row[name] for name in ("corpus", "row_id", "task", "messages", "audio_digests")}
-        if any(row["augmentation_digests"]):
-            content["augmentation_digests"] = row["augmentation_digests"]
-        if self.rows:
-            self._digest.update(b",")
-        text = json.dumps([content, audio], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        self._digest.update(text.encode())
-        self.rows += 1
-
-
-def _name(row: dict[str, Any]) -> str:
-    return f"{row['corpus']}/{row['row_id']}"
-
-
-def _say_too_long(too_long: dict[str, int], job: PackJob, report: Reporter) -> None:
-    if too_long:
-        named = ", ".join(f"{name} ({length})" for name, length in list(too_long.items())[:_NAMED])
-        report.log(f"{len(too_long)} samples are longer than a row of {job.sequence_length} tokens: {named}")
 
 
 def _load_tokenizer(model_dir: Path) -> tuple[PreTrainedTokenizerFast, int]:
@@ -293,6 +224,24 @@ def _figures(job: PackJob, row_tokens: NDArray[np.int32], samples: int) -> dict[
         "tokens": total,
         "padding_tokens": capacity - total,
         "padding_share": round(1 - total / capacity, 4),
+        "fill_mean": round(total / capacity, 5),
+        "fill_min": round(int(row_tokens.min()) / job.sequence_length, 5),
+        "rows_below_99": int((row_tokens < LEAST_FILL * job.sequence_length).sum()),
+    }
+
+
+def _greedily(
+    lengths: NDArray[np.int32], source: NDArray[np.int32], drawn: NDArray[np.int64], job: PackJob
+) -> dict[str, Any]:
+    """What upstream's scheme would make of the same samples, in random order and each source a file of its own."""
+    order = np.random.default_rng(job.seed).permutation(drawn)
+    samples = zip(memoryview(lengths[order]), memoryview(source[order]), strict=True)
+    packed = pack_greedily(samples, job.sequence_length)
+    return {
+        "rows": packed.rows,
+        "fill_mean": round(packed.fill(job.sequence_length), 5),
+        "lost_tokens": packed.lost_tokens,
+        "lost_samples": packed.lost_samples,
     }
 
 

@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training_jobs.packing import Sample, fill_row
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA
+from training_jobs.plan import (
+    ARRAYS,
+    ROW_SAMPLES_FILE,
+    ROW_TOKENS_FILE,
+    SAMPLE_TOKENS_FILE,
+    SAMPLES_FILE,
+    SAMPLES_SCHEMA,
+)
 from training_jobs.sample_spill import STATED_FILE, SampleSpill
 from validation.atomic import replacing
 from validation.batches import batches_of_file
@@ -62,6 +69,15 @@ def write_arrays(
     with replacing(output_dir / ROW_TOKENS_FILE) as path, path.open("wb") as stream:
         np.save(stream, row_tokens)
     return row_tokens
+
+
+def write_sample_tokens(
+    output_dir: Path, starts: NDArray[np.int64], tokens: NDArray[np.int32], tasks: NDArray[np.int32]
+) -> None:
+    """Where each row's samples begin, and of each sample its tokens and the number of its task, row after row."""
+    for name, array in ((ROW_SAMPLES_FILE, starts), (SAMPLE_TOKENS_FILE, np.stack([tokens, tasks], axis=1))):
+        with replacing(output_dir / name) as path, path.open("wb") as stream:
+            np.save(stream, array)
 
 
 def write_samples(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.leveling import level
 from training_jobs.rows import IGNORED
 from validation.errors import UserError
 
@@ -62,8 +63,10 @@ def pack_best_fit(
     sources: Sequence[Hashable] | NDArray[np.integer[Any]],
     capacity: int,
     rng: np.random.Generator,
+    filled_alike: bool = True,
 ) -> Packed:
-    """Which samples share a row, by best fit: a sample goes to the fullest row that still holds it.
+    """Which samples share a row, by best fit: a sample goes to the fullest row that still holds it, and in the end the
+    rows are filled alike (:mod:`training_jobs.leveling`).
 
     Long samples go first and in decreasing order, as in best-fit-decreasing. The short ones, which fill any gap
     well enough, come in random order with the sources dealt out evenly, so that a row is a small copy of the
@@ -74,6 +77,7 @@ def pack_best_fit(
         sources: Where each sample comes from: corpus and task, say.
         capacity: Tokens of a row.
         rng: Decides the order of the samples.
+        filled_alike: ``False`` leaves the rows as best fit makes them, to compare with.
 
     Raises:
         UserError: if a sample is longer than ``capacity``.
@@ -86,6 +90,8 @@ def pack_best_fit(
     long, short = order[is_long], order[~is_long]
     placed = np.concatenate([long[np.argsort(-sizes[long], kind="stable")], short])
     row_of = _best_fit(sizes[placed], capacity)
+    if filled_alike:
+        level(row_of, sizes[placed], _numbers_of(sources)[placed], capacity)
     by_row = np.argsort(row_of, kind="stable")
     members = placed[by_row]
     starts = np.concatenate([[0], np.cumsum(np.bincount(row_of))]).astype(np.int64)
@@ -126,23 +132,29 @@ def _dealt_evenly(
     sources: Sequence[Hashable] | NDArray[np.integer[Any]], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """All indices in random order, each source's spread evenly over it."""
-    if isinstance(sources, np.ndarray):
-        _, first, of_source = np.unique(sources, return_index=True, return_inverse=True)
-        by_appearance = np.argsort(first)
-    else:
-        number = {source: index for index, source in enumerate(dict.fromkeys(sources))}
-        of_source = np.array([number[source] for source in sources], dtype=np.int64)
-        by_appearance = np.arange(len(number))
+    of_source = _numbers_of(sources)
     places = np.empty(len(of_source))
     dealt = np.empty(len(of_source), dtype=np.int64)
     end = 0
-    for source in by_appearance:
+    for source in range(int(of_source.max(initial=-1)) + 1):
         indices = np.flatnonzero(of_source == source)
         start, end = end, end + len(indices)
         places[start:end] = (np.arange(len(indices)) + rng.random(len(indices))) / len(indices)
         dealt[start:end] = rng.permutation(indices)
     order: NDArray[np.int64] = dealt[np.lexsort((dealt, places))]
     return order
+
+
+def _numbers_of(sources: Sequence[Hashable] | NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The sources as numbers, in the order in which they first come."""
+    if isinstance(sources, np.ndarray):
+        _, first, of_source = np.unique(sources, return_index=True, return_inverse=True)
+        by_appearance = np.empty(len(first), dtype=np.int64)
+        by_appearance[np.argsort(first)] = np.arange(len(first))
+        numbers: NDArray[np.int64] = by_appearance[of_source]
+        return numbers
+    number = {source: index for index, source in enumerate(dict.fromkeys(sources))}
+    return np.array([number[source] for source in sources], dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,16 @@ from validation.atomic import write_text
 PLAN_FILE = "plan.json"
 ARRAYS = ("input_ids", "labels", "position_ids")  # ``<name>.npy``, int32, rows x sequence length
 ROW_TOKENS_FILE = "row_tokens.npy"  # int32: tokens of each row, the rest is padding
+ROW_SAMPLES_FILE = "row_samples.npy"  # int64, rows + 1: where each row's samples begin in the next one
+SAMPLE_TOKENS_FILE = (
+    "sample_tokens.npy"  # int32, samples x 2: tokens of each, and its task (number in the plan's list)
+)
 # Of an audio tokenizer: digests of the audio that it was trained from.
 RECORDINGS_FILE = "recordings.parquet"
 # One line per sample, in the order of rows and of samples in a row: which training row it is, and whose.
 SAMPLES_FILE = "samples.parquet"
+# One line per training row, those without a sample included: what became of it, as in the table ``sample_ledger``.
+SAMPLE_LEDGER_FILE = "sample_ledger.parquet"
 SAMPLES_SCHEMA: dict[str, Any] = {
     "row": pl.Int64,
     "corpus": pl.String,

@@ -80,15 +80,42 @@ class MixtureItem(Strict):
     conditions it meets; where some name its corpus, the others do not speak for it.
 
     Attributes:
+        task: Of the rows; an entry for a file takes rows of every task.
+        file: Of the corpus: ``jsonl/<corpus>/train.jsonl`` of the lake, or the file that its rows were read from. Then
+            ``min(int(rows * ratio), at_most)`` rows are drawn, as upstream's loader does.
+        at_most: Rows to draw.
+        dataset: What a mixture file calls it.
         where: Conditions on the row, all of which it must meet.
         weight_by: Which rows are drawn more often than others. ``ratio`` times their number is drawn all the same.
     """
 
-    task: RowTask
+    task: RowTask | None = None
     corpus: str | None = None
+    file: str | None = None
     ratio: float = Field(gt=0)
+    at_most: int | None = Field(default=None, gt=0)
+    dataset: str | None = None
     where: tuple[Condition, ...] = ()
     weight_by: WeightBy | None = None
+
+    @model_validator(mode="after")
+    def _of_a_task_or_a_file(self) -> MixtureItem:
+        if (self.task is None) == (self.file is None):
+            raise ValueError("give either 'task' or 'file'")
+        if self.file is not None and (self.corpus is None or self.where or self.weight_by is not None):
+            raise ValueError("an entry for a file names its corpus, and has no 'where' and no 'weight_by'")
+        if self.at_most is not None and self.file is None:
+            raise ValueError("at_most is for entries with a file")
+        return self
+
+
+class MixtureFile(Strict):
+    """A mixture in VITA-Audio's form (:mod:`training_jobs.upstream_mixture`), read as it is."""
+
+    file: str = Field(description="YAML with dataset: name -> ratio, num, data_paths; may name ${NAME}")
+    root: str | None = Field(
+        default=None, description="folder or URL that data_paths are below; null: the file's own folder"
+    )
 
 
 class EvaluationSettings(Strict):
@@ -123,7 +150,7 @@ class Profile(Strict):
     name: ProfileName
     base_model: BaseModelSettings
     audio_tokenizer: AudioTokenizerSettings
-    mixtures: dict[str, list[MixtureItem]]
+    mixtures: dict[str, list[MixtureItem] | MixtureFile]
     evaluation: EvaluationSettings
     benchmark: BenchmarkSettings
     limits: ProgramLimits

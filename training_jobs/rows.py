@@ -33,6 +33,15 @@ class RowError(UserError):
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Token ids of one turn: who speaks, and what with its end; the latter is learnt where it is the assistant's."""
+
+    head: list[int]
+    body: list[int]
+    is_learnt: bool
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """The ids that rows are framed with."""
 
@@ -108,12 +117,16 @@ def encode_row(
     Raises:
         RowError: for an unknown role, a marker without an audio (or the reverse), or an audio token out of range.
     """
-    turns = _turns(messages, audio_tokens, tokenizer, ratio)
+    return joined(encode_turns(messages, audio_tokens, tokenizer, ratio))
+
+
+def joined(turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
+    """Token ids and labels of the turns one after another."""
     input_ids: list[int] = []
     labels: list[int] = []
-    for head, body, is_learnt in turns:
-        input_ids += head + body
-        labels += [IGNORED] * len(head) + (body if is_learnt else [IGNORED] * len(body))
+    for turn in turns:
+        input_ids += turn.head + turn.body
+        labels += [IGNORED] * len(turn.head) + (turn.body if turn.is_learnt else [IGNORED] * len(turn.body))
     return input_ids, labels
 
 
@@ -131,19 +144,21 @@ def encode_prompt(
         RowError: as :func:`encode_row`.
     """
     vocabulary = vocabulary_of(tokenizer)
-    turns = _turns(messages, audio_tokens, tokenizer, ratio)
-    return [token for head, body, _ in turns for token in head + body] + _head(
-        "assistant", vocabulary, tokenizer
-    )
+    turns = encode_turns(messages, audio_tokens, tokenizer, ratio)
+    return joined(turns)[0] + _head("assistant", vocabulary, tokenizer)
 
 
-def _turns(
+def encode_turns(
     messages: Sequence[Mapping[str, str]],
     audio_tokens: Sequence[Sequence[int]],
     tokenizer: PreTrainedTokenizerFast,
     ratio: Sequence[int],
-) -> list[tuple[list[int], list[int], bool]]:
-    """(head, content and end, whether it is learnt) of each turn."""
+) -> list[Turn]:
+    """A row's turns, each by itself.
+
+    Raises:
+        RowError: as :func:`encode_row`.
+    """
     vocabulary = vocabulary_of(tokenizer)
     markers = sum(message["content"].count(AUDIO_MARKER) for message in messages)
     if markers != len(audio_tokens):
@@ -161,7 +176,7 @@ def _turns(
         else:
             body = _given_ids(content, here, vocabulary, tokenizer)
         end = [vocabulary.im_end, *vocabulary.newline]
-        turns.append((_head(role, vocabulary, tokenizer), body + end, role == "assistant"))
+        turns.append(Turn(_head(role, vocabulary, tokenizer), body + end, role == "assistant"))
     return turns
 
 

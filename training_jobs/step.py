@@ -11,6 +11,7 @@ from typing import Any
 from training_jobs.batches import Batch, PackedRows
 from training_jobs.curriculum import module_weights
 from training_jobs.distributed import World
+from training_jobs.feeding import Feeder
 from training_jobs.history import StepRecord
 from training_jobs.loss_means import LossSums, losses_of
 from training_jobs.optimizer import set_learning_rate
@@ -29,28 +30,29 @@ def forward(engine: Any, batch: Batch, world: World, module_weights: tuple[float
     """The model's output for a batch; ``module_weights`` are factors of the modules' losses."""
     weighted = {"module_weights": module_weights} if module_weights is not None else {}
     return engine(
-        input_ids=batch.input_ids_BT.to(world.device),
-        labels=batch.labels_BT.to(world.device),
-        position_ids=batch.position_ids_BT.to(world.device),
+        input_ids=batch.input_ids_BT.to(world.device, non_blocking=True),
+        labels=batch.labels_BT.to(world.device, non_blocking=True),
+        position_ids=batch.position_ids_BT.to(world.device, non_blocking=True),
         **weighted,
     )
 
 
 def take_step(
-    engine: Any, rows: PackedRows, world: World, spec: StageSpec, step: int, stop: StopRequest
+    engine: Any, feeder: Feeder, rows: PackedRows, world: World, spec: StageSpec, step: int, stop: StopRequest
 ) -> tuple[StepRecord, bool]:
     """Step number ``step``, and whether any rank was asked to stop: all ranks must stop at the same one.
+
+    Args:
+        feeder: Gives this step's micro batches next.
 
     Raises:
         DivergedError: on every rank, before the update, if the loss or the gradient is not finite on any.
     """
     started = time.monotonic()
     learning_rate = set_learning_rate(engine.optimizer.param_groups, step, spec)
-    batches = [
-        rows.read(rows.rows_of(step, world.rank, micro, world.size, spec.micro_batch))
-        for micro in range(spec.accumulation(world.size))
-    ]
-    waited_s = time.monotonic() - started
+    waited_before_s = feeder.waited_s
+    batches = feeder.next()
+    waited_s = feeder.waited_s - waited_before_s
     weights = module_weights(spec, step)
     sums, diverged = LossSums(), []
     for batch in batches[:-1]:

@@ -22,6 +22,7 @@ from training_jobs.checkpoints import milestone_steps
 from training_jobs.distributed import joined, naming_lost_ranks
 from training_jobs.divergence import exploded, is_suspicious
 from training_jobs.engine import peak_bytes, whole_weights
+from training_jobs.feeding import Feeder, rows_of_steps
 from training_jobs.history import Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
 from training_jobs.probe import probe_losses
@@ -93,14 +94,23 @@ def run(job: TrainJob, report: Reporter) -> None:
 def _train_or_say_where_from(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     """Train; a stage that diverges says from where it could go on."""
     try:
-        _train(stage, stop, tracked)
+        with _feeder(stage) as feeder:
+            _train(stage, stop, tracked, feeder)
     except DivergedError as error:
         good = stage.checkpoints.newest_good
         where = "there is no checkpoint yet" if good is None else str(stage.checkpoints_dir / good)
         raise DivergedError(f"{error}; last good checkpoint: {where}") from error
 
 
-def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
+def _feeder(stage: Stage) -> Feeder:
+    """This rank's micro batches of the steps that are still to be taken."""
+    spec, world, steps = stage.spec, stage.world, range(len(stage.history.steps), stage.spec.steps)
+    passes = spec.accumulation(world.size)
+    taken = rows_of_steps(stage.rows, steps, world.rank, world.size, spec.micro_batch, passes)
+    return Feeder(stage.rows, taken, world.device)
+
+
+def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None, feeder: Feeder) -> None:
     spec, history = stage.spec, stage.history
     saves = {round(spec.steps * (number + 1) / spec.checkpoints) for number in range(spec.checkpoints)}
     if spec.keep_milestones:
@@ -111,7 +121,7 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None) -> None:
     last_line_s, must_save, has_warned = time.monotonic(), False, False
     for step in range(len(history.steps), spec.steps):
         stage.watchdog.phase("stepping", step)
-        record, must_stop = take_step(stage.engine, stage.rows, stage.world, spec, step, stop)
+        record, must_stop = take_step(stage.engine, feeder, stage.rows, stage.world, spec, step, stop)
         history.steps.append(record)
         done = step + 1
         if tracked is not None and (step % points == 0 or done == spec.steps):

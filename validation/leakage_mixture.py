@@ -45,7 +45,7 @@ _APART = re.compile(r"[^a-z0-9]+")
 class MixtureDataset(Strict):
     """One dataset of a mixture: how much of it is drawn, from which JSONL files."""
 
-    ratio: float = Field(ge=0)
+    ratio: float = Field(default=1.0, ge=0)
     num: int | None = Field(default=None, ge=0)
     data_paths: tuple[str, ...] = Field(min_length=1)
 

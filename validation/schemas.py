@@ -21,6 +21,7 @@ from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
 from validation.reasons import Outcome as Outcome
 from validation.row_contracts import AcceptedUtterances, TrainingRows
+from validation.sample_contracts import SampleLedger
 from validation.stored_audio import GAIN_LIMITS
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
 from validation.tasks import RowTask as RowTask
@@ -43,6 +44,7 @@ TableName = Literal[
     "contract_failures",
     "forgotten",
     "augmentations",
+    "sample_ledger",
 ]
 
 
@@ -219,6 +221,7 @@ TABLES: dict[TableName, type[pa.DataFrameModel]] = {
     "contract_failures": ContractFailures,
     "forgotten": Forgotten,
     "augmentations": Augmentations,
+    "sample_ledger": SampleLedger,
 }
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from forgetting import ANN, SPEAKERS, apply, holds, prepare, table_corpus
 from packs import CODES, Messages, pack_job, packed_names
 
+from assets.outputs import Output
+from assets.stage_packs import publish_ledger
 from assets.workspace import Workspace
 from models import extend_text_tokenizer, make_byte_tokenizer
+from pipelines.forgetting import opened
 from training_jobs.jobs import PackJob
 from training_jobs.pack import run
-from training_jobs.plan import ARRAYS
+from training_jobs.plan import ARRAYS, SAMPLE_LEDGER_FILE, SAMPLES_FILE
 from training_jobs.profile import MixtureItem
 from validation.lake import Lake
 
@@ -72,3 +77,37 @@ def test_packs_after_forgetting_are_those_of_a_corpus_without_them(
         found, wanted = (np.load(job.output_dir / f"{name}.npy") for job in (after, expected))
         assert np.array_equal(found, wanted)
     assert holds(packs, "zebediah", "quincunx", "ochre") == []
+
+
+def test_a_pack_that_only_left_a_row_out_lets_go_of_its_name_and_no_checkpoint_saw_it(
+    tmp_path: Path, make: Any, workspace: Workspace
+) -> None:
+    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
+    prepare(entry, lake, make)
+    profile = Path(workspace.home) / "training/tiny"
+    directory = profile / "stage_packs/before"
+    job = packed(tmp_path, lake, directory)
+    # As if the speaker's rows had been too long: the pack names them, and holds none.
+    ledger, samples = (
+        pl.read_parquet(directory / SAMPLE_LEDGER_FILE),
+        pl.read_parquet(directory / SAMPLES_FILE),
+    )
+    is_hers = pl.col("row_id").str.contains("zebediah")
+    ledger.with_columns(draws=pl.when(is_hers).then(0).otherwise("draws")).write_parquet(
+        directory / SAMPLE_LEDGER_FILE
+    )
+    samples.filter(~is_hers).write_parquet(directory / SAMPLES_FILE)
+    publish_ledger(lake, "tiny", "sft", Output("stage_packs", "e" * 64, directory))
+    stage = profile / "text_audio_alignment/s1"
+    stage.mkdir(parents=True)
+    (stage / "job.json").write_text(json.dumps({"packs_dir": str(job.output_dir), "start_dir": "x"}))
+    with opened(workspace, ANN, with_copies=False) as request:
+        (pack,) = request.lineage.packs
+        assert not pack.rows and len(pack.left_out) == 4
+        assert request.lineage.checkpoints == []
+    apply(workspace, ANN)
+    assert holds(profile / "stage_packs", "zebediah") == []
+    assert holds(Path(lake.root) / "tables/sample_ledger", "zebediah") == []
+    assert lake.read_table("sample_ledger")["row_id"].len() == 4
+    with opened(workspace, ANN, with_copies=False) as request:
+        assert request.lineage.checkpoints == []

@@ -27,6 +27,7 @@ def rows_of(values: list[dict[str, Any]], fields: tuple[str, ...]) -> pl.DataFra
         {
             "corpus": [row.get("corpus", "c") for row in values],
             "task": [row.get("task", "asr") for row in values],
+            "seconds": [row.get("seconds", 1.0) for row in values],
         }
     )
     columns = [

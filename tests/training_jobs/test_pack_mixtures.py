@@ -51,7 +51,7 @@ def test_rows_that_are_not_drawn_are_counted_in_plan_and_result(tmp_path: Path, 
     result = read_result(job.output_dir)
     assert result is not None
     assert result["rows_not_drawn"] == 7
-    assert "| c/asr | 10 | 1 | 3 | 6 | 3 |" in result["sources_markdown"]
+    assert "| c/asr | 10 | 1 | 0 | 3 | 6 | 3 |" in result["sources_markdown"]
 
 
 def test_a_row_seen_twice_is_drawn_once(tmp_path: Path, model_dir: Path) -> None:

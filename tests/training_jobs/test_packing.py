@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from training_jobs.drawing import draw
+from training_jobs.greedy import pack_greedily
+from training_jobs.leveling import level
 from training_jobs.packing import Sample, fill_row, pack_best_fit
 
 CAPACITY = 64
@@ -88,3 +92,58 @@ def test_a_ratio_repeats_whole_passes_and_draws_the_rest_without_repeats(
     assert abs(len(drawn) - count * ratio) <= 1
     assert bool(drawn) == bool(count)
     assert drawn == draw(count, ratio, np.random.default_rng(seed)).tolist()
+
+
+REALISTIC = st.lists(st.integers(1, 500), min_size=40, max_size=300)
+
+
+@given(REALISTIC, seeds)
+def test_leveled_rows_hold_the_same_samples_and_no_row_overflows(sizes: list[int], seed: int) -> None:
+    rows = list(pack_best_fit(sizes, sources_of(sizes), 1_000, np.random.default_rng(seed)))
+    assert sorted(index for row in rows for index in row) == list(range(len(sizes)))
+    assert all(0 < sum(sizes[index] for index in row) <= 1_000 for row in rows)
+
+
+@pytest.mark.parametrize(("capacity", "samples"), [(2_048, 3_000), (2_048, 20_000), (32_768, 20_000)])
+def test_every_row_is_filled_to_99_percent_the_last_one_too(capacity: int, samples: int) -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.clip(rng.lognormal(5.4, 0.7, samples), 20, capacity).astype(np.int64)
+    packed = pack_best_fit(sizes, np.arange(samples) % 4, capacity, rng)
+    filled = np.add.reduceat(sizes[packed.members], packed.starts[:-1])
+    assert sorted(packed.members.tolist()) == list(range(samples))
+    assert filled.min() >= 0.99 * capacity
+    assert len(packed) <= math.ceil(sizes.sum() / (0.99 * capacity))
+
+
+def test_samples_change_places_with_their_own_kind() -> None:
+    sizes = np.array([600, 400, 500, 460, 600, 395])
+    kinds = np.array([0, 1, 0, 1, 0, 1])
+    row_of = np.array([0, 0, 1, 1, 2, 2])
+    # Rows of 1,000, 960 and 995 tokens: no sample of the second is fewer than 10 shorter than one of its kind.
+    level(row_of, sizes, kinds, 1_000)
+    assert row_of.tolist() == [0, 0, 1, 1, 2, 2]
+    sizes = np.array([600, 400, 595, 393, 600, 400])
+    level(row_of, sizes, kinds, 1_000)
+    filled = np.bincount(row_of, weights=sizes)
+    assert filled.min() >= 990
+    assert all(sorted(kinds[row_of == row].tolist()) == [0, 1] for row in range(3))
+
+
+def test_upstreams_scheme_gives_a_row_out_when_a_sample_does_not_fit_and_loses_the_open_ones() -> None:
+    sizes = [60, 30, 50, 60, 40]
+    one_file = pack_greedily([(size, 0) for size in sizes], 100)
+    # 60 + 30 | 50 | 60 + 40 stays open.
+    assert (one_file.rows, one_file.tokens, one_file.lost_tokens, one_file.lost_samples) == (2, 140, 100, 2)
+    assert one_file.fill(100) == 0.7
+    two_files = pack_greedily(zip(sizes, [0, 1, 0, 1, 0], strict=True), 100)
+    assert (two_files.rows, two_files.tokens, two_files.lost_tokens) == (1, 60, 180)
+    # 60 | 30: 50 goes to the second, 60 fits into neither: the fuller one, of 80, is given out.
+    joint = pack_greedily([(size, 0) for size in sizes], 100, joint=True)
+    assert (joint.rows, joint.tokens, joint.lost_tokens) == (1, 80, 160)
+
+
+@given(lengths, st.booleans())
+def test_upstreams_scheme_accounts_for_every_token(sizes: list[int], joint: bool) -> None:
+    packed = pack_greedily([(size, size % 3) for size in sizes], CAPACITY, joint)
+    assert packed.tokens + packed.lost_tokens == sum(sizes)
+    assert packed.tokens <= packed.rows * CAPACITY
