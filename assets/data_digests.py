@@ -40,7 +40,7 @@ def rows_digest(
     Args:
         fields: Of :mod:`validation.metadata`: what else of a row counts, because a mixture asks for it.
     """
-    rows = f"SELECT * FROM ({rows_with_variants(lake, corpora)}) WHERE split = '{split}'"  # noqa: S608
+    rows = f"SELECT * FROM ({rows_with_variants(lake, corpora)}) WHERE split = '{split}'"  # noqa: S608 - split is a name of ours
     columns = ["corpus", "row_id", "task", "language", "speaker", "messages", "audio_digests"]
     return _digest(lake, rows, [*columns, "augmentation_digests", *map(statement_of, fields)])
 
