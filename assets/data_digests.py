@@ -21,7 +21,7 @@ def training_audio_digest(lake: Lake, corpora: list[str]) -> str:
     """Digest of the accepted audio of the training split, in every form that is stored, noise left out."""
     files = files_of(lake, "accepted_utterances", corpora)
     rows = f"""SELECT audio_digest, view_digest FROM {files}
-        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608
+        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608 - our own names
     return _digest(lake, rows, ["audio_digest", "view_digest"])
 
 

@@ -45,6 +45,11 @@ def test_the_deviation_is_in_robust_standard_deviations_of_the_logarithm(rates):
     assert rates(usual)[0] == pytest.approx(-2 / 1.4826)
 
 
+def test_rates_that_are_no_numbers_leave_the_others_their_distribution(rates):
+    usual = [12.0 + 0.05 * index for index in range(100)]
+    assert rates([*usual, math.inf, math.nan, 0.0])[:100] == pytest.approx(rates(usual))
+
+
 def test_few_rows_or_equal_ones_have_no_distribution(rates):
     assert set(rates([12.0] * 49)) == {None}
     assert set(rates([12.0] * 100)) == {None}
