@@ -33,8 +33,9 @@ demo: install ## From spoken samples to a registered model, in one command
 up: install ## Dagster UI on :3000 and MLflow on :5000, until Ctrl-C
 	@$(BIN)/voxline up --home $(HOME_DIR)
 
+# One process more than there are cores: tests wait for servers, for browsers and for the programs that they start.
 test: install chromium ## All tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
 
 # Tests of the pages need a browser; they skip, and say so, where there is none and we may not install one.
 chromium:

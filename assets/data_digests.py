@@ -21,7 +21,7 @@ def training_audio_digest(lake: Lake, corpora: list[str]) -> str:
     """Digest of the accepted audio of the training split, in every form that is stored, noise left out."""
     files = files_of(lake, "accepted_utterances", corpora)
     rows = f"""SELECT audio_digest, view_digest FROM {files}
-        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608
+        WHERE split = 'train' AND audio_digest IS NOT NULL AND NOT list_contains(tasks, '{NOISE}')"""  # noqa: S608 - our own names
     return _digest(lake, rows, ["audio_digest", "view_digest"])
 
 
@@ -40,7 +40,7 @@ def rows_digest(
     Args:
         fields: Of :mod:`validation.metadata`: what else of a row counts, because a mixture asks for it.
     """
-    rows = f"SELECT * FROM ({rows_with_variants(lake, corpora)}) WHERE split = '{split}'"  # noqa: S608
+    rows = f"SELECT * FROM ({rows_with_variants(lake, corpora)}) WHERE split = '{split}'"  # noqa: S608 - split is a name of ours
     columns = ["corpus", "row_id", "task", "language", "speaker", "messages", "audio_digests"]
     return _digest(lake, rows, [*columns, "augmentation_digests", *map(statement_of, fields)])
 

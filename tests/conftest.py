@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class Pipeline:
     home: Path
     corpora: Path
     output: str
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process of the session runs anything in this home meanwhile, or copies it."""
+        with FileLock(f"{self.home}.lock"):
+            yield
 
     def voxline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a voxline command in this home."""
@@ -88,3 +95,10 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
             assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
             output.write_text(done.stdout, encoding="utf-8")
     return Pipeline(root / "home", root / "sample" / "corpora.yaml", output.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def alone(pipeline: Pipeline) -> Iterator[None]:
+    """For tests that run something in the home of the session's pipeline."""
+    with pipeline.alone():
+        yield

@@ -28,9 +28,6 @@ ROWS_PER_GROUP = 4_096
 _PATTERN = re.compile(r"[\[*?]")
 _ROWS_READ = 2_048
 
-# Its own choice, mimalloc, keeps for good what each of its threads once needed: some 50 MiB more for the same tables.
-pa.set_memory_pool(pa.system_memory_pool())
-
 
 def write_batches(
     lake: Lake,

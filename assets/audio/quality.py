@@ -66,7 +66,7 @@ def _compute(entry: CorpusEntry, lake: Lake, workers: int) -> dict[str, Any]:
     unheard = 0
     with database(lake) as connection, spool() as measured:
         heard, unread = _heard(connection, entry, lake, workers)
-        rates = SpeakingRates(connection)
+        rates = SpeakingRates()
         for batch in _with_measures(lake, corpus, heard):
             timed = _with_error_rates(batch.with_columns(chars_per_second=chars_per_second_expr()))
             unheard += timed.filter(pl.all_horizontal(pl.col(LISTENED).is_null())).height
@@ -148,9 +148,22 @@ def _with_error_rates(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _medians(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, float | None]:
-    # One at a time: a median holds all values of its column.
-    found = {name: frame_of(connection, f'SELECT median("{name}") FROM {table}').item() for name in _MEDIANS}
-    return {name: None if value is None else round(value, 3) for name, value in found.items()}
+    """Of each measure, to three decimals.
+
+    DuckDB's own median holds all values in memory; groups and windows go to disk where there are too many.
+    """
+    return {name: frame_of(connection, _median_sql(name, table)).item() for name in _MEDIANS}
+
+
+def _median_sql(name: str, table: str) -> str:
+    return f"""
+        WITH counted AS (SELECT round("{name}", 3) AS value, count(*) AS rows FROM {table} GROUP BY value),
+        ordered AS (
+            SELECT value, sum(rows) OVER (ORDER BY value) AS behind, sum(rows) OVER () AS total
+            FROM counted WHERE value IS NOT NULL
+        )
+        SELECT round((min(value) FILTER (behind >= (total + 1) // 2) + min(value) FILTER (behind > total // 2)) / 2, 3)
+        FROM ordered"""
 
 
 def _results_digest(lake: Lake, corpus: str) -> str:

@@ -152,7 +152,7 @@ class _Asked:
         # Rows of quality have an end of their own: those that ended earlier were not measured.
         parts = f"""SELECT q.*, CASE e.outcome WHEN 'accepted' THEN '{ACCEPTED_PART}' ELSE '{OTHER_PART}' END AS part
             FROM quality q JOIN
-            (SELECT utterance_id, outcome FROM ended WHERE stage <> 'raw_utterances') e USING (utterance_id)"""  # noqa: S608
+            (SELECT utterance_id, outcome FROM ended WHERE stage <> 'raw_utterances') e USING (utterance_id)"""  # noqa: S608 - our own names
         with corpus_database(self.lake, self.entry.name) as connection:
             return count_cells(connection, parts)
 

@@ -9,6 +9,7 @@ CPU seconds are those of all processes, so that they tell something on a busy ma
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import shutil
@@ -30,7 +31,7 @@ from assets.corpora.ingest import ingest
 from validation.lake import Lake
 from validation.stored_audio import STORED_RATE_HZ
 
-FILES = 1_920  # long enough that the start of the workers is little beside the work, as it is in a corpus
+FILES = 4_800  # long enough that the start of the workers is little beside the work, as it is in a corpus
 SECONDS = 5.0
 SOURCE_RATE_HZ = 16_000
 REPEATS = 3
@@ -54,6 +55,7 @@ def main() -> None:
             BARE: lambda target: bare_loop(files, target),
             ONE: lambda target: step(entry, target, 1, len(files)),
             f"audio_22k, {len(cores)} cores": lambda target: step(entry, target, len(cores), len(files)),
+            f"bare loops, {len(cores)} cores": lambda target: bare_loops(files, target, len(cores)),
         }
         wall: dict[str, list[float]] = {name: [] for name in variants}
         cpu: dict[str, list[float]] = {name: [] for name in variants}
@@ -68,7 +70,7 @@ def main() -> None:
             "variant": name,
             "seconds": median(wall[name]),
             "of the bare loop's speed": median(wall[BARE]) / median(wall[name]),
-            "of one core's speed": median(wall[ONE]) / median(wall[name]),
+            "of one core's speed": median(wall[BARE if "bare" in name else ONE]) / median(wall[name]),
             "CPU seconds": median(cpu[name]),
             "CPU, of the bare loop's": median(cpu[name]) / median(cpu[BARE]),
             "hours per core-hour": 3600 * hours / median(cpu[name]),
@@ -148,6 +150,23 @@ def step(entry: CorpusEntry, target: Path, workers: int, files: int) -> None:
     """The step as the graph runs it."""
     done = make_audio_22k(entry, Lake(str(target)), workers)
     assert done.summary["files_done"] == files and not done.summary["ended_here"], done
+
+
+def bare_loops(files: list[Path], target: Path, processes: int) -> None:
+    """What the machine's cores give together: as many bare loops, each over its share, with nothing in common."""
+    forked = multiprocessing.get_context("fork")
+    folders = [target / str(index) for index in range(processes)]
+    for folder in folders:
+        folder.mkdir()
+    loops = [
+        forked.Process(target=bare_loop, args=(files[index::processes], folder))
+        for index, folder in enumerate(folders)
+    ]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join()
+        assert loop.exitcode == 0, loop
 
 
 def bare_loop(files: list[Path], target: Path) -> None:

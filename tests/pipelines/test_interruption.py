@@ -51,7 +51,8 @@ def home(pipeline: Pipeline, store: Path, tmp_path: Path) -> Path:
     """A home in which all has been made up to the stage before ``STAGE``."""
     home = tmp_path / "home"
     # MLflow's store stays behind: it says by whole paths where its artifacts lie.
-    shutil.copytree(pipeline.home, home, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    with pipeline.alone():
+        shutil.copytree(pipeline.home, home, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
     shutil.copy(store, home)
     for asset in _MADE_FROM_IT:
         shutil.rmtree(home / "training" / "debug" / asset)

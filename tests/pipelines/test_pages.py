@@ -52,7 +52,8 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("pages") / "home"
-    shutil.copytree(pipeline.home, home)
+    with pipeline.alone():
+        shutil.copytree(pipeline.home, home)
     ports = [free_port(), free_port()]
     command = [sys.executable, "-m", "pipelines.cli", "up", "--home", str(home)]
     command += ["--dagster-port", str(ports[0]), "--mlflow-port", str(ports[1])]

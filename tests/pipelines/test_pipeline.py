@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
 
 _ASSETS = {
     "raw_utterances",

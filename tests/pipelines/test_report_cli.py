@@ -16,7 +16,7 @@ from validation.errors import UserError
 if TYPE_CHECKING:
     from conftest import Pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
 
 
 def test_pages_of_a_run_are_up_to_date_and_lie_where_it_says(pipeline: Pipeline) -> None:

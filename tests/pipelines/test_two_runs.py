@@ -22,7 +22,8 @@ def test_two_runs_at_once_take_turns_and_the_second_finds_everything_done(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    shutil.copytree(pipeline.home, home)
+    with pipeline.alone():
+        shutil.copytree(pipeline.home, home)
     shutil.rmtree(home / "lake" / "manifests")  # every data step is to be done again
     command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(pipeline.corpora)]
     command += ["--profile", "debug", "--home", str(home)]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import duckdb
-import polars as pl
+from typing import Any
 
-from validation.batches import frame_of
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 _RATE_ROWS = 50  # fewer have no distribution
 _MAD_TO_SIGMA = 1.4826
+_STEPS = 4096  # of the logarithm
+_MOST_COUNTS = 1 << 17
+_COUNTS: dict[str, Any] = {"language": pl.String, "step": pl.Int64, "rows": pl.Int64}
+_DISTRIBUTION: dict[str, Any] = {"language": pl.String, "_median": pl.Float64, "_spread": pl.Float64}
 _AROUND = r"^[\s\x1c-\x1f]+|[\s\x1c-\x1f]+$"
 
 
@@ -21,32 +26,46 @@ def chars_per_second_expr() -> pl.Expr:
 class SpeakingRates:
     """The distribution of a corpus' characters per second, by language, gathered a batch at a time.
 
-    Args:
-        connection: From :func:`validation.batches.database`, which keeps a number per row.
+    Rates are counted in steps of a fortieth of a per cent, so that a corpus of any size takes some thousand numbers.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        # One of its own: the other's rows are being read meanwhile.
-        self._connection = connection.cursor()
-        self._connection.execute("CREATE OR REPLACE TABLE rates (language VARCHAR, log DOUBLE)")
+    def __init__(self) -> None:
+        self._counted = [pl.DataFrame(schema=_COUNTS)]
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows with ``language`` and ``chars_per_second``."""
-        known = rows.filter(pl.col("chars_per_second") > 0)
-        logs = known.select("language", log=pl.col("chars_per_second").log())
-        self._connection.register("batch", logs.to_arrow())
-        self._connection.execute("INSERT INTO rates SELECT language, log FROM batch")
-        self._connection.unregister("batch")
+        rate = pl.col("chars_per_second")
+        known = rows.lazy().filter(rate.is_finite() & (rate > 0))
+        step = (rate.log() * _STEPS).round().cast(pl.Int64)
+        self._counted.append(
+            known.group_by("language", step=step).agg(rows=pl.len().cast(pl.Int64)).collect()
+        )
+        if sum(part.height for part in self._counted) > _MOST_COUNTS:
+            self._counted = [self._counts()]
 
     def distribution(self) -> pl.DataFrame:
         """Columns ``language``, ``_median`` and ``_spread`` of the logarithm, of languages that have a distribution."""
-        return frame_of(
-            self._connection,
-            """
-            SELECT language, median(log) AS _median, mad(log) * ? AS _spread
-            FROM rates GROUP BY language HAVING count(*) >= ? AND mad(log) > 0""",
-            [_MAD_TO_SIGMA, _RATE_ROWS],
+        found = []
+        for (language,), counts in self._counts().group_by("language", maintain_order=True):
+            steps, rows = counts["step"].to_numpy(), counts["rows"].to_numpy()
+            middle = _median(steps, rows)
+            deviation = _median(np.abs(steps - middle), rows)
+            if rows.sum() >= _RATE_ROWS and deviation > 0:
+                found.append((language, middle / _STEPS, deviation / _STEPS * _MAD_TO_SIGMA))
+        return pl.DataFrame(found, schema=_DISTRIBUTION, orient="row")
+
+    def _counts(self) -> pl.DataFrame:
+        return (
+            pl.concat(self._counted)
+            .group_by("language", "step")
+            .agg(pl.col("rows").sum())
+            .sort("language", "step")
         )
+
+
+def _median(values: NDArray[Any], counts: NDArray[np.int64]) -> float:
+    """The median of values that are there so many times: the lower one of two in the middle."""
+    return float(np.quantile(values, 0.5, weights=counts, method="inverted_cdf"))
 
 
 def with_rate_deviation(rows: pl.DataFrame, distribution: pl.DataFrame) -> pl.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
-from validation.batches import database
-from validation.lake import Lake
+from validation.text import rates as of_texts
 from validation.text.rates import SpeakingRates, chars_per_second_expr, with_rate_deviation
 
 
@@ -18,18 +18,17 @@ def test_characters_per_second_need_a_transcript():
 
 
 @pytest.fixture
-def rates(tmp_path):
+def rates():
     def run(values: list[float | None], languages: list[str] | str = "en") -> list[float | None]:
         table = pl.DataFrame(
             {"chars_per_second": values}, schema={"chars_per_second": pl.Float64}
         ).with_columns(
             language=pl.Series([languages] * len(values) if isinstance(languages, str) else languages)
         )
-        with database(Lake(str(tmp_path))) as connection:
-            gathered = SpeakingRates(connection)
-            for batch in table.iter_slices(7):
-                gathered.add(batch)
-            return with_rate_deviation(table, gathered.distribution())["rate_deviation"].to_list()
+        gathered = SpeakingRates()
+        for batch in table.iter_slices(7):
+            gathered.add(batch)
+        return with_rate_deviation(table, gathered.distribution())["rate_deviation"].to_list()
 
     return run
 
@@ -46,6 +45,11 @@ def test_the_deviation_is_in_robust_standard_deviations_of_the_logarithm(rates):
     assert rates(usual)[0] == pytest.approx(-2 / 1.4826)
 
 
+def test_rates_that_are_no_numbers_leave_the_others_their_distribution(rates):
+    usual = [12.0 + 0.05 * index for index in range(100)]
+    assert rates([*usual, math.inf, math.nan, 0.0])[:100] == pytest.approx(rates(usual))
+
+
 def test_few_rows_or_equal_ones_have_no_distribution(rates):
     assert set(rates([12.0] * 49)) == {None}
     assert set(rates([12.0] * 100)) == {None}
@@ -55,3 +59,18 @@ def test_each_language_has_its_own_rate(rates):
     english, mandarin = [12 + 0.05 * i for i in range(60)], [4 + 0.02 * i for i in range(60)]
     found = rates([*english, *mandarin], ["en"] * 60 + ["zh"] * 60)
     assert max(abs(value) for value in found) < 3
+
+
+def test_numbers_of_a_corpus_of_any_size_are_few_and_give_its_median(monkeypatch):
+    monkeypatch.setattr(of_texts, "_MOST_COUNTS", 3_000)
+    values = np.random.default_rng(0).lognormal(2.5, 0.3, 200_000)
+    table = pl.DataFrame({"language": "en", "chars_per_second": values})
+    gathered = SpeakingRates()
+    for batch in table.iter_slices(5_000):
+        gathered.add(batch)
+        assert sum(part.height for part in gathered._counted) < 25_000
+    (row,) = gathered.distribution().rows(named=True)
+    logs = np.log(values)
+    assert row["_median"] == pytest.approx(np.median(logs), abs=3e-4)
+    deviation = np.median(np.abs(logs - np.median(logs)))
+    assert row["_spread"] == pytest.approx(1.4826 * deviation, abs=6e-4)
