@@ -9,26 +9,39 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from training_jobs.spec import StageSpec
-from validation.errors import ConfigurationError
+from training_jobs.watchdog import LONGEST
+from validation.errors import ConfigurationError, UserError
+
+_PATIENT = timedelta(days=2)  # for what one rank does alone while the others wait
+
+
+class LostRankError(UserError):
+    """Another rank has gone in the midst of something; what it said, or the kernel's log, says why."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This rank among the others, and what it computes with."""
+    """This rank among the others, and what it computes with.
+
+    Attributes:
+        patient: a group of all ranks in which one may keep the others waiting for hours.
+    """
 
     rank: int
     size: int
     device: torch.device
     is_bfloat16: bool
+    patient: Any = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -48,6 +61,12 @@ class World:
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def from_first_patiently(self, value: Any) -> Any:
+        """Rank 0's value, on every rank, however long rank 0 takes before it has one."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.patient)
+        return box[0]
+
     def all_values(self, value: Any) -> list[Any]:
         """Every rank's value, in the order of the ranks."""
         values: list[Any] = [None] * self.size
@@ -60,8 +79,13 @@ class World:
 
 
 @contextmanager
-def joined(spec: StageSpec) -> Iterator[World]:
+def joined(spec: StageSpec, collective_s: float) -> Iterator[World]:
     """Join the other ranks for the length of the block.
+
+    Args:
+        spec: of the stage.
+        collective_s: The watchdog's limit for a step, in seconds. What waits for other ranks gives up by itself only
+            after the watchdog's longest limit: a give-up has no stacks.
 
     Raises:
         ConfigurationError: if the environment has no ranks or more of them than GPUs, or the GPU has no bfloat16.
@@ -94,11 +118,35 @@ def joined(spec: StageSpec) -> Iterator[World]:
 
     # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend="nccl" if has_gpu else "gloo", verbose=False)
+    deepspeed.init_distributed(
+        dist_backend="nccl" if has_gpu else "gloo",
+        verbose=False,
+        timeout=timedelta(seconds=2 * LONGEST * collective_s),
+    )
     try:
-        yield World(int(os.environ["RANK"]), size, device, is_bfloat16)
+        patient = dist.new_group(backend="gloo", timeout=_PATIENT)
+        yield World(int(os.environ["RANK"]), size, device, is_bfloat16, patient)
     finally:
         deepspeed.comm.destroy_process_group()
+
+
+@contextmanager
+def naming_lost_ranks(at: Callable[[], str]) -> Iterator[None]:
+    """Say in one line, with what this rank was at, that another one has gone.
+
+    Raises:
+        LostRankError: for what NCCL or gloo say of a rank that no longer answers.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        first = str(error).partition("\n")[0]
+        raise LostRankError(
+            f"{at()}: another rank no longer answers ({first:.200}). It has ended; what it said before, or the "
+            "kernel's log where it was killed, says why"
+        ) from error
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class ProgramOutput:
         self.last_s = time.monotonic()
         self._log: IO[bytes] | None = log.open("ab", buffering=0) if log is not None else None
         self._quiet = quiet
+        self._lost, self._why = 0, ""  # bytes that the log has no room for
         self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         self._tail_is_complete = False
         self._lock = threading.Lock()
@@ -86,10 +87,10 @@ class ProgramOutput:
         """Write a line of the supervisor's own."""
         self._write(f"{SAID_BY_SUPERVISOR}{line}\n".encode(), sys.stderr.buffer)
 
-    def say_failure(self, headline: str) -> None:
-        """The headline and the program's last lines, again, because other output may have come after them."""
+    def say_failure(self, headline: str, more: Sequence[str] = ()) -> None:
+        """The headline, the program's last lines again, because other output may have come after them, and ``more``."""
         self.say(headline)
-        for line in self._tail:
+        for line in [*self._tail, *more]:
             self._write(f"{line}\n".encode(), sys.stderr.buffer)
 
     def _copy(self, source: IO[bytes], target: IO[bytes]) -> None:
@@ -112,8 +113,7 @@ class ProgramOutput:
 
     def _write(self, data: bytes, target: IO[bytes]) -> None:
         with self._lock:
-            if self._log is not None:
-                self._log.write(data)
+            self._write_to_log(data)
             if self._quiet:
                 return
             try:
@@ -122,3 +122,17 @@ class ProgramOutput:
             except BrokenPipeError:
                 # Whoever read along has gone; the program and its log go on.
                 self._quiet = True
+
+    def _write_to_log(self, data: bytes) -> None:
+        """A full disk costs lines of the log, and not the program, which would wait for ever for us to read on."""
+        if self._log is None:
+            return
+        try:
+            if self._lost:
+                self._log.write(f"({self._lost} bytes are missing here: {self._why})\n".encode())
+                self._lost = 0
+            # Without a buffer: what does not fit is not kept for the next.
+            written = self._log.write(data)
+            self._lost, self._why = len(data) - (written or 0), "the disk was full"
+        except OSError as error:
+            self._lost, self._why = self._lost + len(data), error.strerror or str(error)

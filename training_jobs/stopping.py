@@ -35,3 +35,13 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
         yield stop
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def grace_warning(step_s: float, save_s: float, grace_s: float) -> str | None:
+    """What to say where a stage that is asked to stop cannot end its step and save it in time; seconds."""
+    if step_s + save_s <= grace_s:
+        return None
+    return (
+        f"a step has taken {step_s:.0f} s and its checkpoint {save_s:.0f} s: a stage that is asked to stop is killed "
+        f"after {grace_s:g} s, before it has saved; raise limits.grace_s of the profile"
+    )

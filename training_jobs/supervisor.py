@@ -4,7 +4,8 @@ Dagster's Pipes client signals its direct child only, torchrun's workers have se
 step itself is killed nobody is left to tell them. So this process stands between: it ends the whole tree when it is
 asked to, when its own parent dies, and when the program has been silent for too long: one that hangs would hold its
 GPUs for ever. It passes the program's output on, writes all of it to a log, repeats the last lines after a failure, and
-exits with the program's code. One program at a time writes to a log: the next one waits until the last has ended.
+exits with the program's code. One program at a time writes to a log: the next one waits until the last has ended. Where
+a rank has waited for the others for too long, every rank's stack stands behind the last lines.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from training_jobs.program_output import ProgramOutput
+from training_jobs.watchdog import expired
 
 _HELPERS_S = 2.0
 _TURN_S = 0.5  # between two looks whether another supervisor has let go of the log
@@ -92,7 +94,7 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
     assert child.stdout is not None and child.stderr is not None
     output.pump(child.stdout, sys.stdout.buffer)
     output.pump(child.stderr, sys.stderr.buffer)
-    started = time.monotonic()
+    started, started_at_s = time.monotonic(), time.time()
     code, why = _wait(child.pid, parent, limits, awaited, output)
     # Helpers of the program's own (multiprocessing has two) see its end by themselves, in a moment.
     psutil.wait_procs(psutil.Process().children(recursive=True), timeout=_HELPERS_S if code == 0 else 0)
@@ -103,7 +105,9 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
         output.say(f"ended {left} processes that the program had left behind")
     if code != 0:
         seconds = time.monotonic() - started
-        output.say_failure(f"{why or 'the program ended'} with code {code} after {seconds:.0f} s")
+        late, stacks = expired(log.parent, started_at_s) if log is not None else ("", [])
+        ended = f"{why or 'the program ended'} with code {code} after {seconds:.0f} s"
+        output.say_failure(f"{ended}: {late}" if late else ended, stacks)
     return code
 
 

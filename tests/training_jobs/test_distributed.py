@@ -35,7 +35,7 @@ def test_a_program_started_without_ranks_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("RANK", raising=False)
     with (
         pytest.raises(ConfigurationError, match=r"'RANK'.*not set: start this program through torchrun"),
-        joined(SPEC),
+        joined(SPEC, 60.0),
     ):
         pass
 
@@ -44,7 +44,10 @@ def test_a_program_started_without_ranks_says_so(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])
 def test_a_gpu_without_bfloat16_is_refused(precision: str) -> None:
     spec = SPEC.model_copy(update={"precision": precision})
-    with pytest.raises(ConfigurationError, match=r"sft: precision .* Old GPU does not have"), joined(spec):
+    with (
+        pytest.raises(ConfigurationError, match=r"sft: precision .* Old GPU does not have"),
+        joined(spec, 60.0),
+    ):
         pass
 
 
@@ -54,7 +57,7 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     spec = SPEC.model_copy(update={"processes": 3})
     with (
         pytest.raises(ConfigurationError, match="sft: processes is 3, but this machine has 2 GPUs"),
-        joined(spec),
+        joined(spec, 60.0),
     ):
         pass
 

@@ -1,0 +1,27 @@
+"""A rank that hangs below Python: ``python -m hung_rank OUTPUT_DIR RANK LIMIT_S``."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+from training_jobs.watchdog import Watchdog
+
+
+def wait_for_the_others() -> None:
+    """In C, and without letting go of the interpreter, as no Python thread or handler could bear."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+def main() -> None:
+    """Hang in step 12."""
+    with Watchdog(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])) as watchdog:
+        watchdog.phase("stepping", 12)
+        sys.stdout.write("hangs\n")
+        sys.stdout.flush()
+        wait_for_the_others()
+
+
+if __name__ == "__main__":
+    main()
