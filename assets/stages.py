@@ -69,6 +69,7 @@ def build(stage: Stage) -> dg.AssetsDefinition:
                 packs_dir=packs.path,
                 output_dir=directory,
                 tracking=tracking,
+                limits=workspace.profile.limits,
             ),
         )
         result = outputs.present(stage).result()

@@ -17,7 +17,7 @@ from training_jobs import base_model
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
 from training_jobs.packing import Sample, fill_row, pack_best_fit
 from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
-from training_jobs.profile import BaseModelSettings, TinyBackbone
+from training_jobs.profile import BaseModelSettings, ProgramLimits, TinyBackbone
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
 
@@ -30,6 +30,7 @@ SIZES = TinyBackbone(
     key_value_heads=1,
     max_position_embeddings=128,
 )
+LIMITS = ProgramLimits(grace_s=30, stall_s=600, collective_s=120)
 SPEC = load_stage("sft", "tiny").model_copy(
     update={
         "mctp_modules": 2,
@@ -103,6 +104,7 @@ def make_job(
         packs_dir=packs,
         output_dir=output,
         tracking=store,
+        limits=LIMITS,
     )
 
 

@@ -19,6 +19,7 @@ from training_jobs.profile import (
     BenchmarkSettings,
     EvaluationSettings,
     MixtureItem,
+    ProgramLimits,
 )
 from training_jobs.spec import StageSpec
 from validation.atomic import write_text
@@ -118,6 +119,7 @@ class TrainJob(Strict):
     packs_dir: Path
     output_dir: Path
     tracking: Tracking
+    limits: ProgramLimits
 
 
 class EvaluateJob(Strict):

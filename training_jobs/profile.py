@@ -109,6 +109,9 @@ class ProgramLimits(Strict):
 
     grace_s: float = Field(gt=0, description="from the request to stop until it is killed; a step and a save")
     stall_s: float = Field(gt=0, description="without a line of output: it hangs, and is ended")
+    collective_s: float = Field(
+        gt=0, description="a training step: then its ranks end and leave their stacks"
+    )
 
 
 class Profile(Strict):

@@ -53,7 +53,10 @@ class StageSpec(Strict):
     precision: Literal["auto", "float32", "bfloat16"]
     seed: int = Field(ge=0)
     checkpoints: int = Field(gt=0, description="how many times to save, evenly spaced")
-    keep_checkpoints: int = Field(gt=0)
+    keep_checkpoints: int = Field(gt=0, description="the last ones")
+    keep_milestones: bool = Field(
+        description="save after each tenth of the steps, too, and keep those to the end"
+    )
     ratio: tuple[int, ...] = Field(description="text and audio counts in turn, of the interleaving")
     mixture: str = Field(description="name of the profile's mixture")
     processes: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
@@ -76,7 +79,7 @@ class StageSpec(Strict):
 
     def decisive(self) -> dict[str, Any]:
         """The values that the outcome depends on, as JSON values: what digests are made from."""
-        return self.model_dump(exclude={"description"})
+        return self.model_dump(exclude={"description", "keep_milestones"})
 
 
 def layers_of(profile: ProfileName) -> tuple[ProfileName, ...]:

@@ -12,7 +12,7 @@ from training_jobs.jobs import BaseModelJob
 from training_jobs.launch import supervised
 from training_jobs.profile import BaseModelSettings, ProgramLimits, TinyBackbone
 
-LIMITS = ProgramLimits(grace_s=5, stall_s=60)
+LIMITS = ProgramLimits(grace_s=5, stall_s=60, collective_s=60)
 SIZES = TinyBackbone(
     hidden_size=8,
     intermediate_size=8,

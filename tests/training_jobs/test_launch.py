@@ -12,7 +12,7 @@ from training_jobs import launch
 from training_jobs.profile import ProgramLimits
 
 JOB, LOG = Path("job.json"), Path("log.txt")
-LIMITS = ProgramLimits(grace_s=45, stall_s=1800)
+LIMITS = ProgramLimits(grace_s=45, stall_s=1800, collective_s=120)
 
 
 def test_a_program_runs_under_the_supervisor() -> None:
