@@ -37,7 +37,8 @@ LONGEST = max(patience for patience in _PATIENCE.values() if patience < math.inf
 _SLOWEST = 3.0  # times the slowest of its kind so far, where that is more than the limit
 _HEAD_BYTES = 200
 _EXPIRED = "Timeout ("  # how faulthandler begins where a limit is over
-_THREAD = re.compile(r"0x[0-9a-f]+")
+# Whether it is called the current one depends on what made it write, its number on chance.
+_THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+", re.MULTILINE)
 _SHOWN_LINES = 60  # of each stack; the file has all
 
 
@@ -115,7 +116,7 @@ def expired(output_dir: Path, since_s: float) -> tuple[str, list[str]]:
     groups: dict[str, list[int]] = {}
     for rank, text in sorted(said.items()):
         stack = "\n".join(line for line in text[_HEAD_BYTES:].splitlines() if not line.startswith(_EXPIRED))
-        groups.setdefault(_THREAD.sub("0x…", stack).strip(), []).append(rank)
+        groups.setdefault(_THREAD.sub("Thread", stack).strip(), []).append(rank)
     lines = [f"{_named([rank])}: {text[:_HEAD_BYTES].strip()}" for rank, text in sorted(said.items())]
     for stack, ranks in groups.items():
         shown = stack.splitlines() or [

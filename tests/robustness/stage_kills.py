@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,12 +25,17 @@ def processes(stage: subprocess.Popen[Any]) -> dict[str, psutil.Process]:
     """The processes of a stage under its supervisor, by what they are."""
     found = {"supervisor": psutil.Process(stage.pid)}
     for process in found["supervisor"].children(recursive=True):
-        rank = process.environ().get("RANK")
-        if rank is not None:
-            found.setdefault(f"rank {rank}", process)
-        elif any("torch.distributed.run" in part for part in process.cmdline()):
-            found["torchrun"] = process
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that has ended since
+            _sort_in(process, found)
     return found
+
+
+def _sort_in(process: psutil.Process, found: dict[str, psutil.Process]) -> None:
+    rank = process.environ().get("RANK")
+    if rank is not None:
+        found.setdefault(f"rank {rank}", process)  # what a rank starts comes after it, and has its variables
+    elif any("torch.distributed.run" in part for part in process.cmdline()):
+        found["torchrun"] = process
 
 
 def kill(stage: subprocess.Popen[Any], victim: Victim, output: Path) -> int:

@@ -44,8 +44,9 @@ def test_where_lines_are_missing_the_log_says_how_many_bytes(
 
     path = tmp_path / "log.txt"
     log = Log(path, "ab")
-    monkeypatch.setattr(Path, "open", lambda self, *_, **__: log)
-    output = ProgramOutput(path, quiet=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda self, *_, **__: log)
+        output = ProgramOutput(path, quiet=True)
 
     def say(text: bytes) -> None:
         read, write = os.pipe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,14 +123,14 @@ def test_sigterm_still_reaches_the_program(tmp_path: Path) -> None:
 def test_a_stage_whose_rank_is_stopped_ends_with_the_stacks_of_both(
     tmp_path: Path, base_dir: Path, packs_dir: Path, tracking: Tracking, start_process: StartProcess
 ) -> None:
-    limits = LIMITS.model_copy(update={"collective_s": 3.0, "grace_s": 10.0})
+    limits = LIMITS.model_copy(update={"collective_s": 5.0, "grace_s": 10.0})
     spec = SPEC.model_copy(update={"steps": 100_000, "checkpoints": 1})
     job = make_job(tmp_path, base_dir, packs_dir, tracking, spec).model_copy(update={"limits": limits})
     log, stacks = tmp_path / "log.txt", tmp_path / STACKS
     stage = start_process(train_command(write_job(job, tmp_path / "job.json"), log, 2, limits, quiet=True))
     files = [stacks / f"rank-{rank}.txt" for rank in (0, 1)]
     until(
-        lambda: all(file.is_file() and file.read_text().startswith("stepping, step") for file in files),
+        lambda: all(file.is_file() and file.read_text().startswith("stepping, step 1") for file in files),
         "the first steps",
     )
     (rank_1,) = (
@@ -144,7 +145,7 @@ def test_a_stage_whose_rank_is_stopped_ends_with_the_stacks_of_both(
     assert stage.wait(DEADLINE_S) == 1
     assert time.monotonic() - started < 30
     why, lines = last_words(log, 0)
-    assert "rank 0" in why
+    assert re.search(r": ranks? 0", why)  # the other's time may be over by then as well
     assert "waited for longer than allowed; stepping, step" in why
     said = "\n".join(lines)
     assert "rank 0: stepping" in said
