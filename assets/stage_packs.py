@@ -96,7 +96,7 @@ def build() -> dg.AssetsDefinition:
                 description="every training row is packed, cut, too long or not drawn, and is so once",
             )
         ],
-        description="Packed rows with restarting position ids, the plan of which row holds which samples, and the "
+        description="Packed rows of samples, the plan of which row holds which samples, and the "
         "ledger of what became of every training row.",
     )
     def stage_packs(

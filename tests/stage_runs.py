@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from training_jobs import base_model
 from training_jobs.jobs import BaseModelJob, Tracking, TrainJob, read_result
-from training_jobs.pack_files import write_sample_tokens
+from training_jobs.pack_files import write_rows, write_sample_tokens
 from training_jobs.packing import Sample, fill_row, pack_best_fit
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
+from training_jobs.plan import ROW_TOKENS_FILE, SAMPLES_FILE, SAMPLES_SCHEMA, write_plan
 from training_jobs.profile import BaseModelSettings, ProgramLimits, TinyBackbone
 from training_jobs.reporting import Reporter
 from training_jobs.spec import StageSpec, load_stage
@@ -62,12 +62,7 @@ def make_packs(directory: Path) -> Path:
         samples.append(Sample(f"c/{number}", ("c", "text"), ids, ids.copy()))
     rows = pack_best_fit([len(sample) for sample in samples], [0] * len(samples), LENGTH, rng)
     packed = [fill_row([samples[index] for index in row], LENGTH, 0) for row in rows]
-    for name, arrays in zip(
-        ARRAYS,
-        zip(*((row.input_ids_T, row.labels_T, row.position_ids_T) for row in packed), strict=True),
-        strict=True,
-    ):
-        np.save(directory / f"{name}.npy", np.stack(arrays))
+    write_rows(directory, packed, len(packed), LENGTH)
     plan = {
         "tokens": sum(row.tokens for row in packed),
         "data_digest": "d",

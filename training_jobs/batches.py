@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training_jobs.packing import positions_of
 from training_jobs.plan import (
     ARRAYS,
     ROW_SAMPLES_FILE,
@@ -22,6 +23,7 @@ from training_jobs.plan import (
     read_plan,
 )
 from training_jobs.row_order import RowOrder
+from training_jobs.rows import IGNORED
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ class PackedRows:
         self.plan = read_plan(packs_dir)
         self._packs_dir = packs_dir
         self._row_tokens = np.load(packs_dir / ROW_TOKENS_FILE, mmap_mode="r")
-        self._arrays = [np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+        self._input_ids, self._is_learnt = (
+            np.load(packs_dir / f"{name}.npy", mmap_mode="r") for name in ARRAYS
+        )
         self.tasks: tuple[str, ...] = tuple(self.plan["tasks"])
         self._row_samples = np.load(packs_dir / ROW_SAMPLES_FILE, mmap_mode="r")
         self._samples = np.load(packs_dir / SAMPLE_TOKENS_FILE, mmap_mode="r")
-        self.count = len(self._arrays[0])
+        self.count = len(self._row_tokens)
         self.order = RowOrder(self.count, self.plan["data_digest"], seed, self.plan["sequence_length"])
         self._batch_rows = batch_rows
 
@@ -84,19 +88,25 @@ class PackedRows:
 
     def read(self, rows: tuple[int, ...]) -> Batch:
         """A batch of the packed rows of these numbers."""
-        shape = (len(rows), self._arrays[0].shape[1])
-        arrays = [np.empty(shape, dtype=np.int64) for _ in self._arrays]
+        shape = (len(rows), self.plan["sequence_length"])
+        input_ids_BT, labels_BT, position_ids_BT = (np.empty(shape, dtype=np.int64) for _ in range(3))
         task_of_token_BT = np.full(shape, -1, dtype=np.int16)
         for place, row in enumerate(rows):
-            for array_BT, stored in zip(arrays, self._arrays, strict=True):
-                # A copy of one row lets other threads work meanwhile, also where the row must come from the disk.
-                np.copyto(array_BT[place], stored[row])
+            # A copy of one row lets other threads work meanwhile, also where the row must come from the disk.
+            np.copyto(input_ids_BT[place], self._input_ids[row])
+            is_learnt_T = np.unpackbits(self._is_learnt[row], count=shape[1]).view(np.bool_)
+            labels_BT[place] = np.where(is_learnt_T, input_ids_BT[place], IGNORED)
             sizes, tasks = self._samples[self._row_samples[row] : self._row_samples[row + 1]].T
+            position_ids_BT[place] = positions_of(sizes, shape[1])
             task_of_token_BT[place, : self._row_tokens[row]] = np.repeat(tasks, sizes)
-        input_ids_BT, labels_BT, position_ids_BT = (torch.from_numpy(array_BT) for array_BT in arrays)
         tokens = sum(int(self._row_tokens[row]) for row in rows)
         return Batch(
-            rows, input_ids_BT, labels_BT, position_ids_BT, torch.from_numpy(task_of_token_BT), tokens
+            rows=rows,
+            input_ids_BT=torch.from_numpy(input_ids_BT),
+            labels_BT=torch.from_numpy(labels_BT),
+            position_ids_BT=torch.from_numpy(position_ids_BT),
+            task_of_token_BT=torch.from_numpy(task_of_token_BT),
+            tokens=tokens,
         )
 
     def sample_names(self, rows: tuple[int, ...]) -> list[str]:

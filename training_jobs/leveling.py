@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 LEAST_FILL = 0.99  # of every row, as far as the samples allow it
 _LOOKED_AT = 16  # samples of one length, of which one may be in a row with room for the difference
+_GIVE_UP = (
+    64  # rows one after another that could not be filled: the others have no more room, or no such samples
+)
 
 
 def level(
@@ -48,28 +51,32 @@ class _Level:
         self._empty = capacity - np.bincount(row_of, weights=sizes, minlength=rows).astype(np.int64)
         self._allowed = int(capacity * (1 - LEAST_FILL) + 1e-9)
         # Read and written one by one, a view is twice as fast as the array, and takes no memory of its own.
-        self._row_of, self._left = memoryview(row_of), memoryview(self._empty)
+        self._row_of, self._left = row_of.data, self._empty.data
         self._keys = kinds * (capacity + 1) + sizes
         self._by_row = row_of
 
     def run(self) -> None:
         """Fill the rows that are too empty, the fullest of them first: so most of them are filled."""
         short = np.flatnonzero(self._empty > self._allowed)
-        if not short.size or not self._allowed:
+        if not short.size or self._empty.min() >= self._allowed:
             return
         self._index()
         members = self._members_of(short)
+        in_vain = 0
         for row in short[np.argsort(self._empty[short], kind="stable")].tolist():
             while self._left[row] > self._allowed and self._fill(row, members):
                 pass
+            in_vain = in_vain + 1 if self._left[row] > self._allowed else 0
+            if in_vain == _GIVE_UP:
+                return
 
     def _index(self) -> None:
         """Samples by kind and length."""
         order = np.argsort(self._keys, kind="stable")
         found, starts = np.unique(self._keys[order], return_index=True)
         ends = np.append(starts[1:], len(order))
-        self._alike = memoryview(order)
-        self._key = memoryview(self._keys)
+        self._alike = order.data
+        self._key = self._keys.data
         self._range = dict(zip(found.tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
         self._next: dict[int, int] = {}  # where to go on looking among those of a key
 
@@ -108,7 +115,7 @@ class _Level:
         place = self._next.get(key, start)
         for _ in range(min(end - start, _LOOKED_AT)):
             place = place + 1 if place + 1 < end else start
-            other = self._alike[place]
+            other: int = self._alike[place]
             other_row = self._row_of[other]
             if other_row != row and self._left[other_row] + longer <= self._allowed:
                 self._next[key] = place

@@ -1,6 +1,6 @@
 """Program ``pack``: one mixture of training rows to packed sequences.
 
-Output: ``input_ids.npy``, ``labels.npy``, ``position_ids.npy`` (int32, rows x sequence length), ``row_tokens.npy``,
+Output: ``input_ids.npy`` and ``is_learnt.npy`` (rows x sequence length), ``row_tokens.npy`` and the sizes of samples,
 ``samples.parquet`` (which row holds which samples, and whose they are), ``sample_ledger.parquet`` (what became of every
 training row, by name) and ``plan.json``: how full the rows are; for each source how many of its training rows were
 drawn and how many were not; and what was drawn by the values of language, licence and whatever else the mixture asks
@@ -235,7 +235,7 @@ def _greedily(
 ) -> dict[str, Any]:
     """What upstream's scheme would make of the same samples, in random order and each source a file of its own."""
     order = np.random.default_rng(job.seed).permutation(drawn)
-    samples = zip(memoryview(lengths[order]), memoryview(source[order]), strict=True)
+    samples = zip(lengths[order].data, source[order].data, strict=True)
     packed = pack_greedily(samples, job.sequence_length)
     return {
         "rows": packed.rows,

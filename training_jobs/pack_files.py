@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from training_jobs.packing import Sample, fill_row
+from training_jobs.packing import PackedRow, Sample, fill_row
 from training_jobs.plan import (
     ARRAYS,
     ROW_SAMPLES_FILE,
@@ -35,40 +35,49 @@ def write_arrays(
     sequence_length: int,
     padding_id: int,
 ) -> NDArray[np.int32]:
-    """One ``.npy`` per array, written row by row under temporary names; gives the tokens of each row.
+    """The arrays, and the tokens of each row, which are given back, too.
 
     Args:
         members: Samples, row after row.
         starts: Where each row begins in them, and behind the last one their number.
     """
-    working = output_dir / ".arrays"
-    shutil.rmtree(working, ignore_errors=True)
-    working.mkdir(parents=True)
-    rows = len(starts) - 1
-    header = {"descr": "<i4", "fortran_order": False, "shape": (rows, sequence_length)}
-    row_tokens = np.empty(rows, dtype=np.int32)
-    with ExitStack() as stack:
-        # No memory maps: what is written through one counts as the process's memory.
-        streams = [stack.enter_context((working / f"{name}.npy").open("wb")) for name in ARRAYS]
-        for stream in streams:
-            np.lib.format.write_array_header_1_0(stream, header)
-        for number in range(rows):
+    row_tokens = np.empty(len(starts) - 1, dtype=np.int32)
+
+    def rows() -> Iterator[PackedRow]:
+        for number in range(len(row_tokens)):
             samples = [
                 Sample("", ("", ""), *spill.sample(int(index)))
                 for index in members[starts[number] : starts[number + 1]]
             ]
             row = fill_row(samples, sequence_length, padding_id)
             row_tokens[number] = row.tokens
-            for stream, values_T in zip(
-                streams, (row.input_ids_T, row.labels_T, row.position_ids_T), strict=True
-            ):
-                stream.write(values_T.astype("<i4", copy=False).data)
-    for name in ARRAYS:
-        (working / f"{name}.npy").replace(output_dir / f"{name}.npy")
-    working.rmdir()
+            yield row
+
+    write_rows(output_dir, rows(), len(row_tokens), sequence_length)
     with replacing(output_dir / ROW_TOKENS_FILE) as path, path.open("wb") as stream:
         np.save(stream, row_tokens)
     return row_tokens
+
+
+def write_rows(output_dir: Path, rows: Iterable[PackedRow], count: int, sequence_length: int) -> None:
+    """The arrays of ``count`` rows, of which one is in memory at once; they take their places when all are whole."""
+    working = output_dir / ".arrays"
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    shapes = {"<i4": (count, sequence_length), "|u1": (count, -(-sequence_length // 8))}
+    with ExitStack() as stack:
+        # No memory maps: what is written through one counts as the process's memory.
+        ids, learnt = (stack.enter_context((working / f"{name}.npy").open("wb")) for name in ARRAYS)
+        for stream, (kind, shape) in zip((ids, learnt), shapes.items(), strict=True):
+            np.lib.format.write_array_header_1_0(
+                stream, {"descr": kind, "fortran_order": False, "shape": shape}
+            )
+        for row in rows:
+            ids.write(row.input_ids_T.astype("<i4", copy=False).data)
+            learnt.write(np.packbits(row.is_learnt_T).data)
+    for name in ARRAYS:
+        (working / f"{name}.npy").replace(output_dir / f"{name}.npy")
+    working.rmdir()
 
 
 def write_sample_tokens(

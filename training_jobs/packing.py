@@ -159,28 +159,35 @@ def _numbers_of(sources: Sequence[Hashable] | NDArray[np.integer[Any]]) -> NDArr
 
 @dataclass(frozen=True)
 class PackedRow:
-    """One row's arrays of T int32 each; padding is a segment of its own at the end."""
+    """One row's T token ids, and which of them are learnt; what is behind ``tokens`` is padding."""
 
     input_ids_T: NDArray[np.int32]
-    labels_T: NDArray[np.int32]
-    position_ids_T: NDArray[np.int32]
+    is_learnt_T: NDArray[np.bool_]
     tokens: int
 
 
 def fill_row(samples: Sequence[Sample], sequence_length: int, padding_id: int) -> PackedRow:
-    """Lay samples one after another; positions restart with each, and no label looks across a boundary.
+    """Lay samples one after another; no label looks across a boundary.
 
     The first token of a sample has no label: it would be predicted from the sample before.
     """
     input_ids_T = np.full(sequence_length, padding_id, dtype=np.int32)
-    labels_T = np.full(sequence_length, IGNORED, dtype=np.int32)
-    position_ids_T = np.zeros(sequence_length, dtype=np.int32)
+    is_learnt_T = np.zeros(sequence_length, dtype=np.bool_)
     start = 0
     for sample in samples:
         end = start + len(sample)
+        is_learnt = sample.labels != IGNORED
+        assert np.array_equal(sample.labels[is_learnt], sample.input_ids[is_learnt]), sample.name
         input_ids_T[start:end] = sample.input_ids
-        labels_T[start + 1 : end] = sample.labels[1:]
-        position_ids_T[start:end] = np.arange(len(sample))
+        is_learnt_T[start + 1 : end] = is_learnt[1:]
         start = end
-    position_ids_T[start:] = np.arange(sequence_length - start)
-    return PackedRow(input_ids_T, labels_T, position_ids_T, tokens=start)
+    return PackedRow(input_ids_T, is_learnt_T, tokens=start)
+
+
+def positions_of(sizes: NDArray[np.integer[Any]], sequence_length: int) -> NDArray[np.int64]:
+    """Position ids of a row of samples of these sizes: they restart with each, and with the padding at the end."""
+    tokens = int(sizes.sum())
+    spans = np.append(sizes, sequence_length - tokens).astype(np.int64)
+    starts = np.cumsum(spans) - spans
+    positions_T: NDArray[np.int64] = np.arange(sequence_length) - np.repeat(starts, spans)
+    return positions_T

@@ -12,7 +12,9 @@ import polars as pl
 from validation.atomic import write_text
 
 PLAN_FILE = "plan.json"
-ARRAYS = ("input_ids", "labels", "position_ids")  # ``<name>.npy``, int32, rows x sequence length
+# ``<name>.npy``, rows x sequence length: token ids as int32, and whether each is learnt, as a bit.
+# Labels and position ids follow from these and the samples' sizes, and would take two thirds of a pack.
+ARRAYS = ("input_ids", "is_learnt")
 ROW_TOKENS_FILE = "row_tokens.npy"  # int32: tokens of each row, the rest is padding
 ROW_SAMPLES_FILE = "row_samples.npy"  # int64, rows + 1: where each row's samples begin in the next one
 SAMPLE_TOKENS_FILE = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,7 @@ OF_THE_STAGE = ("profile", "stage", "pack")
 LEDGER_SCHEMA = {
     name: kind for name, kind in polars_schema("sample_ledger").items() if name not in OF_THE_STAGE
 }
-_NOTED = {
+_NOTED: dict[str, Any] = {
     **{name: LEDGER_SCHEMA[name] for name in ("corpus", "row_id", "task", "utterance_ids")},
     "place": pl.String,
     "tokens": pl.Int64,

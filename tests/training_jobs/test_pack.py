@@ -27,7 +27,7 @@ from models import extend_text_tokenizer, make_byte_tokenizer
 from training_jobs.batches import PackedRows
 from training_jobs.jobs import PackJob, read_result, write_job
 from training_jobs.pack import PackError, run
-from training_jobs.plan import ARRAYS, ROW_TOKENS_FILE, SAMPLE_LEDGER_FILE, SAMPLES_FILE, read_plan
+from training_jobs.plan import ROW_TOKENS_FILE, SAMPLE_LEDGER_FILE, SAMPLES_FILE, read_plan
 from training_jobs.profile import MixtureItem
 from training_jobs.row_order import METHOD
 from training_jobs.rows import RowError, encode_row
@@ -65,9 +65,8 @@ def _check_arrays(job: PackJob, lake: Lake) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job.model_dir)
+    rows = PackedRows(job.output_dir, seed=0, batch_rows=1)
     row_tokens = np.load(job.output_dir / ROW_TOKENS_FILE)
-    input_ids, labels, positions = (np.load(job.output_dir / f"{name}.npy") for name in ARRAYS)
-    assert {input_ids.dtype, labels.dtype, positions.dtype} == {np.dtype(np.int32)}
     by_name = {f"{row['corpus']}/{row['row_id']}": row for row in lake.read_table("training_rows").to_dicts()}
     for number, names in enumerate(packed_names(job)):
         expected_ids: list[int] = []
@@ -78,10 +77,11 @@ def _check_arrays(job: PackJob, lake: Lake) -> None:
             ids, row_labels = encode_row(json.loads(row["messages"]), audio, tokenizer, RATIO)
             expected_ids += ids
             expected_labels += [-100, *row_labels[1:]]
-        assert row_tokens[number] == len(expected_ids)
-        assert input_ids[number, : len(expected_ids)].tolist() == expected_ids
-        assert labels[number, : len(expected_ids)].tolist() == expected_labels
-        assert int((positions[number] == 0).sum()) == len(names) + (len(expected_ids) < 256)
+        batch, padding = rows.read((number,)), 256 - len(expected_ids)
+        assert row_tokens[number] == batch.tokens == len(expected_ids)
+        assert batch.input_ids_BT[0, : batch.tokens].tolist() == expected_ids
+        assert batch.labels_BT[0].tolist() == expected_labels + [-100] * padding
+        assert int((batch.position_ids_BT[0] == 0).sum()) == len(names) + (padding > 0)
 
 
 def test_the_same_data_and_seed_give_the_same_plan_and_another_seed_another(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from training_jobs.drawing import draw
 from training_jobs.greedy import pack_greedily
 from training_jobs.leveling import level
-from training_jobs.packing import Sample, fill_row, pack_best_fit
+from training_jobs.packing import Sample, fill_row, pack_best_fit, positions_of
 
 CAPACITY = 64
 PADDING = 999
@@ -26,7 +27,7 @@ def sources_of(sizes: list[int]) -> list[int]:
 
 def sample(number: int, length: int) -> Sample:
     ids = np.arange(length, dtype=np.int32) + 100 * number
-    return Sample(f"c/{number}", ("c", "asr"), ids, ids.copy())
+    return Sample(f"c/{number}", ("c", "asr"), ids, np.where(ids % 3 == 1, -100, ids))
 
 
 @given(lengths, seeds)
@@ -70,16 +71,18 @@ def test_positions_restart_and_no_label_looks_across_a_boundary(sizes: list[int]
     samples = [sample(number + 1, size) for number, size in enumerate(sizes)]
     capacity = sum(sizes) + 5
     row = fill_row(samples, capacity, PADDING)
+    positions_T = positions_of(np.array(sizes), capacity)
+    labels_T = np.where(row.is_learnt_T, row.input_ids_T, -100)
     starts = np.cumsum([0, *sizes])
     for one, start, end in zip(samples, starts, starts[1:], strict=False):
         assert row.input_ids_T[start:end].tolist() == one.input_ids.tolist()
-        assert row.position_ids_T[start:end].tolist() == list(range(len(one)))
-        assert row.labels_T[start] == -100
-        assert row.labels_T[start + 1 : end].tolist() == one.labels[1:].tolist()
+        assert positions_T[start:end].tolist() == list(range(len(one)))
+        assert labels_T[start] == -100
+        assert labels_T[start + 1 : end].tolist() == one.labels[1:].tolist()
     assert row.tokens == sum(sizes)
     assert row.input_ids_T[row.tokens :].tolist() == [PADDING] * 5
-    assert row.position_ids_T[row.tokens :].tolist() == list(range(5))
-    assert set(row.labels_T[row.tokens :].tolist()) == {-100}
+    assert positions_T[row.tokens :].tolist() == list(range(5))
+    assert set(labels_T[row.tokens :].tolist()) == {-100}
 
 
 @given(st.integers(0, 50), st.floats(0.01, 3.5), seeds)
@@ -147,3 +150,12 @@ def test_upstreams_scheme_accounts_for_every_token(sizes: list[int], joint: bool
     packed = pack_greedily([(size, size % 3) for size in sizes], CAPACITY, joint)
     assert packed.tokens + packed.lost_tokens == sum(sizes)
     assert packed.tokens <= packed.rows * CAPACITY
+
+
+def test_rows_that_cannot_be_filled_are_given_up_soon() -> None:
+    """32 samples of one length fill a row to 98 %, and the full rows have none to change places with."""
+    sizes = np.array([1_000] * 64_000 + [32_768] * 100)
+    started = time.process_time()
+    packed = pack_best_fit(sizes, np.zeros_like(sizes), 32_768, np.random.default_rng(0))
+    assert time.process_time() - started < 10, "each of the rows has been tried"
+    assert len(packed) == 2_100
