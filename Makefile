@@ -51,7 +51,7 @@ check: install ## Lint, types, layers, layout
 	$(BIN)/lint-imports
 	$(BIN)/python tests/guards/layout.py
 
-bench: install ## Measure the audio path, the decode modes and attention over packed rows
+bench: install ## Measure the audio path, the decode modes and training steps
 	@$(BIN)/python tests/bench/resampling.py
 	@$(BIN)/python tests/bench/measures.py
 	@$(BIN)/python tests/bench/beside_lhotse.py
@@ -61,6 +61,7 @@ bench: install ## Measure the audio path, the decode modes and attention over pa
 	@$(BIN)/python tests/bench/decoding.py
 	@$(BIN)/python tests/bench/attention.py
 	@$(BIN)/python tests/bench/packing.py
+	@$(BIN)/python tests/bench/training.py
 
 clean: ## Remove the state of local runs and all caches; .venv stays
 	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name dagster.yaml -exec rm -rf {} +

@@ -15,7 +15,8 @@ class MctpConfig(Qwen2Config):
     """A ``Qwen2Config`` whose ``num_hidden_layers`` counts backbone layers and MCTP modules together.
 
     The last ``num_nextn_predict_layers`` layers belong to the modules, one layer each; ``mtp_loss_weight`` scales
-    the mean of the modules' losses.
+    the mean of the modules' losses. ``reference_boundaries`` lets labels cross the boundaries of packed samples as
+    upstream's do, to compare with it; it belongs to a training run and is not written to ``config.json``.
 
     Raises:
         ModelError: if no layer is left for the backbone, or the configuration asks for sliding-window attention,
@@ -26,6 +27,7 @@ class MctpConfig(Qwen2Config):
 
     num_nextn_predict_layers: int = 0
     mtp_loss_weight: float = 1.0
+    reference_boundaries: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -45,6 +47,7 @@ class MctpConfig(Qwen2Config):
     def to_dict(self) -> dict[str, Any]:
         """As the base class, with ``rope_theta`` and ``rope_scaling`` where upstream looks for them."""
         values: dict[str, Any] = super().to_dict()
+        values.pop("reference_boundaries", None)
         # Upstream runs on transformers 4, which would fall back on a theta of 10,000 without these two keys.
         rope = dict(values["rope_parameters"])
         values["rope_theta"] = rope.pop("rope_theta")

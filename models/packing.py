@@ -1,6 +1,6 @@
-"""Samples packed into one row: where each begins, who may look at whom, and which labels count.
+"""Samples packed into one row: where each begins, and which labels count.
 
-Shapes: B rows, T tokens of a row.
+Shapes: B rows, T tokens of a row, S samples of a row.
 """
 
 from __future__ import annotations
@@ -8,11 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.errors import ModelError
-from models.windowed_attention import WINDOWED, Window, windows_of
-
 IGNORED = -100
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", WINDOWED)
 
 
 def segments_of(position_ids_BT: Tensor) -> Tensor:
@@ -26,42 +22,18 @@ def segments_of(position_ids_BT: Tensor) -> Tensor:
     return breaks_BT.cumsum(dim=1)
 
 
-def attention_mask(
-    segments_BT: Tensor, implementation: str, dtype: torch.dtype
-) -> Tensor | list[list[Window]] | None:
-    """The causal mask that keeps every sample to itself, in the form ``implementation`` wants.
-
-    One mask serves the backbone and all modules. Module k's row t stands for the hidden state at t and the token at
-    t+k+1. Where those two lie in different samples the row is meaningless, but such rows are the last k+1 of their
-    sample, so the causal order already hides them from every row that counts.
-
-    Returns:
-        ``None`` (SDPA, one sample per row: plainly causal), booleans with True for "may look" (SDPA), or
-        numbers to add to the scores (eager), of shape (B, 1, T, T); the windows of each row (windowed).
-
-    Raises:
-        ModelError: for another implementation.
-    """
-    if implementation not in ATTENTION_IMPLEMENTATIONS:
-        raise ModelError(
-            f"attention implementation {implementation!r} is not supported: samples packed into one row are kept "
-            f"apart by a 4-D mask, which {list(ATTENTION_IMPLEMENTATIONS)} take"
-        )
-    if implementation == WINDOWED:
-        return windows_of(segments_BT)
-    if implementation == "sdpa" and bool((segments_BT == segments_BT[:, :1]).all()):
-        return None
-    tokens = segments_BT.shape[1]
-    causal_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=segments_BT.device).tril()
-    visible_B1TT = (segments_BT[:, None, :, None] == segments_BT[:, None, None, :]) & causal_TT
-    if implementation == "sdpa":
-        return visible_B1TT
-    hidden = torch.zeros(visible_B1TT.shape, dtype=dtype, device=visible_B1TT.device)
-    return hidden.masked_fill_(~visible_B1TT, torch.finfo(dtype).min)
-
-
-def shifted_labels(labels_BT: Tensor, segments_BT: Tensor, shift: int) -> Tensor:
+def shifted_labels(
+    labels_BT: Tensor, segments_BT: Tensor, shift: int, reference_boundaries: bool = False
+) -> Tensor:
     """For each position the label ``shift`` tokens later, if that is still the same sample.
+
+    Args:
+        labels_BT: not shifted, ``IGNORED`` where nothing is to be learned.
+        segments_BT: of :func:`segments_of`.
+        shift: 1 for the backbone, k + 2 for module k.
+        reference_boundaries: let labels cross boundaries as upstream's do. Upstream drops the first shift-1 tokens of
+            each sample and shifts what is left by one, as if it were one sample. So the last position that a sample
+            has left is given the first label left of the next sample that has any.
 
     Returns:
         Labels of shape (B, T), ``IGNORED`` where there is none.
@@ -70,4 +42,10 @@ def shifted_labels(labels_BT: Tensor, segments_BT: Tensor, shift: int) -> Tensor
     if shift < labels_BT.shape[1]:
         same_sample = segments_BT[:, shift:] == segments_BT[:, :-shift]
         targets_BT[:, :-shift] = torch.where(same_sample, labels_BT[:, shift:], IGNORED)
+    if reference_boundaries:
+        for targets_T, labels_T, segments_T in zip(targets_BT, labels_BT, segments_BT, strict=True):
+            lengths_S = torch.unique_consecutive(segments_T, return_counts=True)[1]
+            ends_S = lengths_S.cumsum(0)[lengths_S >= shift]
+            starts_S = ends_S - lengths_S[lengths_S >= shift]
+            targets_T[ends_S[:-1] - shift] = labels_T[starts_S[1:] + shift - 1]
     return targets_BT

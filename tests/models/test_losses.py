@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from models import MctpForCausalLM, losses, mctp_parameter_names
-from models.packing import IGNORED
+from models import MctpForCausalLM, mctp_parameter_names
+from models.errors import ModelError
+from models.losses import LossHead
+from models.packing import IGNORED, segments_of, shifted_labels
 
 
 def batch(row: dict[str, Any]) -> dict[str, Tensor]:
@@ -171,23 +173,127 @@ def test_without_modules_a_frozen_head_still_leaves_something_to_train(make_mode
     assert output.module_losses == []
 
 
-def test_long_rows_in_pieces_give_the_same_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "MAX_LOGITS", 5 * 64)
-    head = nn.Linear(32, 64, bias=False)
-    hidden = torch.randn(2, 20, 32, requires_grad=True)
-    targets = torch.randint(0, 64, (2, 20))
-    targets[0, :7] = IGNORED
-    loss = losses.labelled_cross_entropy(hidden, targets, head)
-    expected = functional.cross_entropy(head(hidden).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-    torch.testing.assert_close(loss, expected)
-    for tensor in (hidden, head.weight):
-        (one,) = torch.autograd.grad(loss, tensor, retain_graph=True)
-        (two,) = torch.autograd.grad(expected, tensor, retain_graph=True)
-        torch.testing.assert_close(one, two)
+def test_each_labels_loss_is_told_with_its_place(make_model: Any) -> None:
+    model = make_model(modules=2)
+    ids = torch.randint(0, 64, (2, 14))
+    labels = ids.clone()
+    labels[0, 3:6] = labels[1, :7] = IGNORED
+    positions = torch.stack((torch.arange(14), torch.cat((torch.arange(9), torch.arange(5)))))
+    output = model(ids, labels=labels, position_ids=positions)
+    assert len(output.label_losses) == len(output.labelled_BT) == 3
+    for losses_N, labelled_BT, mean in zip(
+        output.label_losses, output.labelled_BT, [output.backbone_loss, *output.module_losses], strict=True
+    ):
+        assert len(losses_N) == labelled_BT.sum()
+        torch.testing.assert_close(losses_N.mean(), mean)
+    targets_BT = shifted_labels(labels, segments_of(positions), 1)
+    logits_BTV = model(ids, position_ids=positions).logits_BTV
+    assert output.labelled_BT[0].equal(targets_BT != IGNORED)
+    expected = functional.cross_entropy(
+        logits_BTV[targets_BT != IGNORED], targets_BT[targets_BT != IGNORED], reduction="none"
+    )
+    torch.testing.assert_close(output.label_losses[0], expected)
 
 
-def test_an_attention_that_cannot_keep_samples_apart_is_refused(make_model: Any) -> None:
+def test_weights_of_modules_scale_their_losses_and_leave_none_without_a_gradient(make_model: Any) -> None:
+    model = make_model(mtp_loss_weight=0.5)
+    ids = torch.randint(0, 64, (1, 12))
+    output = model(ids, labels=ids, module_weights=(1.5, 0.25, 0.0))
+    modules = sum(
+        weight * loss.item() for weight, loss in zip((1.5, 0.25, 0.0), output.module_losses, strict=True)
+    )
+    assert output.loss.item() == pytest.approx(output.backbone_loss.item() + 0.5 * modules / 3, abs=1e-5)
+    output.loss.backward()
+    last = model.mtp_projs[2].weight.grad  # the last module has no other loss
+    assert last is not None and last.abs().max() == 0
+    assert model.mtp_projs[1].weight.grad.abs().max() > 0
+    with pytest.raises(ModelError, match="2 module_weights for 3 MCTP modules"):
+        model(ids, labels=ids, module_weights=(1.0, 1.0))
+
+
+def test_embeddings_are_computed_once(make_model: Any) -> None:
+    model = make_model().train()
+    model.activation_checkpointing_enable()
+    calls: list[int] = []
+    model.model.embed_tokens.register_forward_hook(lambda *_: calls.append(1))
+    ids = torch.randint(0, 64, (1, 12))
+    model(ids, labels=ids).loss.backward()
+    assert len(calls) == 1
+
+
+def kept_values(model: MctpForCausalLM) -> int:
+    """Values that a forward pass keeps for the backward pass, but for what checkpoints compute again."""
+    kept = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    ids = torch.randint(0, 64, (1, 100))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(ids, labels=ids)
+    return kept
+
+
+def test_a_checkpointed_module_keeps_nothing_but_its_inputs_and_runs_once_more(make_model: Any) -> None:
+    models = [make_model(modules=modules).train() for modules in (2, 6)]
+    for model in models:
+        model.activation_checkpointing_enable()
+    few, many = (kept_values(model) for model in models)
+    state = 100 * 32
+    assert (
+        many - few
+    ) / 4 <= 2 * state + 100  # embeddings, which are the backbone's, states, and where labels are
+    runs: list[int] = []
+    model = models[0]
+    for part in (model.mtp_projs[1], model.model.layers[-1].mlp.up_proj):
+        part.register_forward_hook(lambda *_: runs.append(1))
+    ids = torch.randint(0, 64, (1, 12))
+    model(ids, labels=ids).loss.backward()
+    assert len(runs) == 2 * 2
+    model.activation_checkpointing_disable()
+    assert kept_values(model) > few + 2 * 10 * state
+
+
+def test_a_head_for_more_words_still_gives_losses(make_model: Any) -> None:
     model = make_model()
-    model.config._attn_implementation = "flex_attention"
-    with pytest.raises(ValueError, match=r"flex_attention.*eager.*sdpa"):
-        model(torch.zeros(1, 4, dtype=torch.long))
+    model.resize_token_embeddings(80)
+    assert type(model.lm_head) is LossHead
+    ids = torch.randint(64, 80, (1, 12))
+    model(ids, labels=ids).loss.backward()
+    assert model.lm_head.weight.grad.shape == (80, 32)
+
+
+def test_tied_weights_get_both_gradients(make_model: Any) -> None:
+    tied, apart = make_model(tie_word_embeddings=True), make_model()
+    apart.load_state_dict(tied.state_dict())
+    assert tied.lm_head.weight is tied.model.embed_tokens.weight
+    ids = torch.randint(0, 64, (1, 12))
+    for model in (tied, apart):
+        model(ids, labels=ids).loss.backward()
+    torch.testing.assert_close(
+        tied.lm_head.weight.grad, apart.lm_head.weight.grad + apart.model.embed_tokens.weight.grad
+    )
+
+
+@pytest.mark.parametrize("name", ["mtp1", "mtp10"])
+def test_references_boundaries_change_nothing_where_prompts_are_long(load_golden: Any, name: str) -> None:
+    model, golden = load_golden(name)
+    model.config.reference_boundaries = True
+    for row in golden["packed_losses"]:
+        assert model(**batch(row)).loss.item() == pytest.approx(row["loss"], abs=1e-4)
+
+
+def test_references_boundaries_let_a_sample_predict_the_next_ones_first_label(make_model: Any) -> None:
+    model = make_model(modules=0)
+    ids = torch.randint(0, 64, (1, 8))
+    labels = torch.full_like(ids, IGNORED)
+    labels[0, 5] = ids[0, 5]
+    positions = torch.cat((torch.arange(5), torch.arange(3)))[None]
+    assert model(ids, labels=labels, position_ids=positions).loss == 0
+    model.config.reference_boundaries = True
+    logits_TV = model(ids, position_ids=positions).logits_BTV[0]
+    expected = functional.cross_entropy(logits_TV[4:5], ids[0, 5:6])
+    torch.testing.assert_close(model(ids, labels=labels, position_ids=positions).loss, expected)
+    assert "reference_boundaries" not in model.config.to_dict()
