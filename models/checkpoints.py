@@ -62,12 +62,13 @@ def save_model(
             each rank holds a part.
         max_shard_bytes: of the tensors of one file; a larger tensor has one for itself.
     """
+    tensors = None if state_dict is None else dict(state_dict)
+    if tensors is not None and model.config.tie_word_embeddings:
+        tensors.pop(
+            "lm_head.weight", None
+        )  # gathered, it is a copy of the embedding and no longer the same memory
     with quiet_transformers():
-        model.save_pretrained(
-            directory,
-            state_dict=None if state_dict is None else dict(state_dict),
-            max_shard_size=max_shard_bytes,
-        )
+        model.save_pretrained(directory, state_dict=tensors, max_shard_size=max_shard_bytes)
 
 
 def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig:

@@ -22,7 +22,7 @@ from models import (
 )
 from models.checkpoints import read_config
 from models.quiet import quiet_transformers
-from training_jobs.imported import UNKNOWN, read_imported
+from training_jobs.imported import RANDOM_WEIGHTS, UNKNOWN, read_imported
 from training_jobs.jobs import BaseModelJob, write_result
 from training_jobs.model_licence import stated_licence
 from training_jobs.profile import TinyBackbone, base_model_directory
@@ -77,8 +77,7 @@ def run(job: BaseModelJob, report: Reporter) -> None:
             "audio_codes": job.audio_codes,
             "vocabulary_size": model.config.vocab_size,
             "model_digest": digest_directory(job.output_dir / "model"),
-            "source": "random weights" if job.settings.make is not None else str(source),
-            "licence": None if job.settings.make is not None else _licence_of(source),
+            **_origin(job, source),
             "seconds": round(time.monotonic() - started, 2),
         },
     )
@@ -105,9 +104,13 @@ def make_tiny(sizes: TinyBackbone, directory: Path, seed: int) -> Path:
     return directory
 
 
-def _licence_of(source: Path) -> str:
+def _origin(job: BaseModelJob, source: Path) -> dict[str, str]:
+    if job.settings.make is not None:
+        return {"source": RANDOM_WEIGHTS}
     imported = read_imported(source)
-    return imported.licence if imported is not None else stated_licence(source) or UNKNOWN
+    if imported is not None:
+        return {"source": imported.source, "licence": imported.licence, "imported_digest": imported.digest}
+    return {"source": str(source), "licence": stated_licence(source) or UNKNOWN}
 
 
 def _made(directory: Path) -> Path:

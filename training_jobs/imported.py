@@ -19,6 +19,7 @@ from validation.strict import Strict, explain
 IMPORTED_FILE = "imported.json"
 WEIGHTS_DIR = "weights"  # below the home
 UNKNOWN = "unknown"
+RANDOM_WEIGHTS = "random weights"  # in place of a source, where there was none
 
 
 class Imported(Strict):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from training_jobs.export_weights import ARCHITECTURE, AUDIO_TOKENIZER_DIR, Exported
+from training_jobs.imported import RANDOM_WEIGHTS, UNKNOWN
 from training_jobs.trained_on import CorpusShare, TrainedStage
-
-_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def _what(facts: CardFacts) -> Iterator[str]:
         f"A Qwen2 language model with {exported.modules} MCTP modules that reads and writes text and audio tokens, "
         f"in VITA-Audio's format (`{ARCHITECTURE}`), made by voxline.\n"
     )
-    yield f"- Base model: {base.get('source', _UNKNOWN)}; licence: {_base_licence(facts)}"
+    # The directory's name, not where it lay: a card is published.
+    yield f"- Base model: {Path(base.get('source', UNKNOWN)).name}; licence: {_base_licence(facts)}"
     yield f"- Trained stages: {', '.join(trained) or 'none'}"
     yield (
         f"- Decode schedule `mtp_inference_mode`: {list(exported.schedule)}, backbone and MCTP steps in turn; "
@@ -80,7 +81,7 @@ def _what(facts: CardFacts) -> Iterator[str]:
         else "- Class: its code is not beside the weights: `import vita_audio.models.qwen2_mtp_v4_48_3` (upstream) or "
         "`import models.mctp` (voxline) before `AutoModelForCausalLM` is used"
     )
-    yield f"- Audio tokens: {exported.audio_codes:,}, of the tokenizer kind `{facts.tokenizer_kind or _UNKNOWN}`"
+    yield f"- Audio tokens: {exported.audio_codes:,}, of the tokenizer kind `{facts.tokenizer_kind or UNKNOWN}`"
     if facts.tokenizer_kind is not None and facts.tokenizer_kind != "glm4voice":
         yield (
             f"- **These are not GLM-4-Voice's tokens.** Speech goes in and out through `{AUDIO_TOKENIZER_DIR}/` with "
@@ -99,7 +100,7 @@ def _data(facts: CardFacts) -> Iterator[str]:
             hours = f"{share.hours:,.2f}" + (
                 f" ({share.unknown_rows:,} rows unknown)" if share.unknown_rows else ""
             )
-            terms = ", ".join(share.licences) or _UNKNOWN
+            terms = ", ".join(share.licences) or UNKNOWN
             yield (
                 f"| {_cell(share.corpus)} | {_cell(terms)} | {share.rows:,} | {hours} | {share.samples:,} | "
                 f"{share.tokens:,} |"
@@ -136,10 +137,7 @@ def _digests(facts: CardFacts) -> Iterator[str]:
 
 def _base_licence(facts: CardFacts) -> str:
     base = facts.stages[0].result if facts.stages else {}
-    return str(
-        base.get("licence")
-        or ("none: random weights" if base.get("source") == "random weights" else _UNKNOWN)
-    )
+    return "none" if base.get("source") == RANDOM_WEIGHTS else str(base.get("licence", UNKNOWN))
 
 
 def _cell(text: str) -> str:
