@@ -89,6 +89,8 @@ def import_weights(
     wanted = {place: tensors[place] for place in expected_tensors(smaller)}
     target = home / WEIGHTS_DIR / name
     present = read_imported(target)
+    if present is None and target.exists():
+        raise WeightsImportError(f"{target} is there already, and no import: give another name, or remove it")
     _require_room(target, sum(tensor.size for tensor in wanted.values()))
     working = target.with_name(f".{name}")
     shutil.rmtree(working, ignore_errors=True)  # what a killed import left
@@ -115,9 +117,11 @@ def import_weights(
                 f"{target} holds other weights already, from {present.source} (digest {present.digest[:16]}, these "
                 f"have {imported.digest[:16]}): give another name, or remove the directory"
             )
-        write_text(working / IMPORTED_FILE, imported.model_dump_json(indent=1))
-        shutil.rmtree(target, ignore_errors=True)
-        working.replace(target)
+        if present is None:
+            write_text(working / IMPORTED_FILE, imported.model_dump_json(indent=1))
+            working.replace(target)
+        else:  # the same weights: somebody may be reading them
+            write_text(target / IMPORTED_FILE, imported.model_dump_json(indent=1))
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return imported

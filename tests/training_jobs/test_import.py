@@ -128,11 +128,17 @@ def test_the_same_again_is_no_fault_and_other_weights_under_its_name_are(tmp_pat
     left.parent.mkdir()
     left.write_text("x")
     assert import_weights(source, tmp_path, "base") == first
+    assert import_weights(source, tmp_path, "base", start_at="sft").start_at == "sft"
+    assert starting_stage(settings_of(tmp_path / "weights" / "base")) == "sft"
+    assert import_weights(source, tmp_path, "base") == first
     other = write_qwen(tmp_path / "other", num_hidden_layers=1)
     with pytest.raises(UserError, match=r"holds other weights already, from .*qwen"):
         import_weights(other, tmp_path, "base")
     assert read_imported(tmp_path / "weights" / "base") == first
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["base"]
+    (tmp_path / "weights" / "mine").mkdir()
+    with pytest.raises(UserError, match=r"mine is there already, and no import"):
+        import_weights(other, tmp_path, "mine")
 
 
 def lose_a_tensor(directory: Path) -> None:
@@ -168,7 +174,7 @@ def drop_the_tokenizer(directory: Path) -> None:
         (lambda d: rewrite(d / "config.json", model_type="llama"), r"'llama'"),
         (
             lambda d: rewrite(d / "config.json", hidden_size=24),
-            r"of another shape: .* by its config\.json \(24",
+            r"of another shape: .* by its config\.json \(264, 24\)",
         ),
         (
             lambda d: rewrite(d / "config.json", vocab_size=256),
@@ -255,7 +261,7 @@ def test_a_start_that_has_too_few_modules_is_refused_before_the_run(
         check_run(profile.model_copy(update={"base_model": settings_of(directory)}), specs)
 
     for name, start, modules in (("sft", "sft", None), ("multi", "multi_mctp", None), ("none", None, 0)):
-        import_weights(boost[0], tmp_path, name, modules, start)  # type: ignore[arg-type]
+        import_weights(boost[0], tmp_path, name, modules, start)
         check(tmp_path / "weights" / name)
     import_weights(boost[0], tmp_path, "early", start_at="single_mctp")
     for directory, stage in (
