@@ -1,4 +1,4 @@
-"""``base_model``: where stage 1 starts, its vocabulary extended by the audio tokens."""
+"""``base_model``: where training starts, its vocabulary extended by the audio tokens."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,14 @@ import dagster as dg
 from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
+from training_jobs.imported import IMPORTED_FILE, read_imported
 from training_jobs.jobs import BaseModelJob
 from training_jobs.profile import BaseModelSettings, base_model_directory
 from validation.atomic import write_text
 from validation.digests import digest_stream
+from validation.errors import ConfigurationError
 
-RECIPE = 2
+RECIPE = 3
 DIGESTS_FILE = "source_digests.json"
 # What is read of a published directory: config, text tokenizer, weights.
 _READ = (".json", ".jinja", ".model", ".safetensors", ".txt")
@@ -27,12 +29,15 @@ def source_digest(settings: BaseModelSettings, known: Path) -> str:
             time of change say that they may be others.
 
     Raises:
-        ConfigurationError: if the directory is not there.
+        ConfigurationError: if the directory is not there, or imported weights have changed since.
     """
     if settings.directory is None:
         return inputs_digest(RECIPE, settings=settings.model_dump())
     directory = base_model_directory(settings)
-    paths = sorted(path for path in directory.iterdir() if path.is_file() and path.suffix in _READ)
+    imported = read_imported(directory)
+    files = (path for path in directory.iterdir() if path.is_file() and path.suffix in _READ)
+    # What an import says of itself, such as from where it came, makes no other model.
+    paths = sorted(path for path in files if path.name != IMPORTED_FILE)
     before: dict[str, str] = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
     after, content = {}, []
     for path in paths:
@@ -40,6 +45,11 @@ def source_digest(settings: BaseModelSettings, known: Path) -> str:
         key = f"{path.resolve()} {at.st_size} {at.st_mtime_ns}"
         after[key] = before.get(key) or _digest(path)
         content.append([path.name, after[key]])
+        if imported is not None and imported.files.get(path.name) != after[key]:
+            raise ConfigurationError(
+                f"{path} has changed since the weights were imported: its SHA-256 is {after[key]}, by "
+                f"{IMPORTED_FILE} {imported.files.get(path.name)}; remove the directory and import them again"
+            )
     if after != before:
         write_text(known, json.dumps(after, indent=1))
     return inputs_digest(RECIPE, content=content)

@@ -8,6 +8,7 @@ from assets.programs import Pipes, materialize_by_program
 from assets.speech_tokenizer import tokenizer_of
 from assets.stage_packs import pack_pointer
 from assets.workspace import ONE_RUN, Workspace
+from training_jobs.imported import is_passed_over
 from training_jobs.jobs import TrainJob
 from training_jobs.launch import available_ranks, ranks_per_node, train_command
 from training_jobs.spec import STAGES, Stage, StageSpec, load_stage
@@ -47,6 +48,8 @@ def build(stage: Stage) -> dg.AssetsDefinition:
                 f"was loaded (then: {published.starts_from}): reload it"
             )
         outputs = Outputs(workspace.training_dir)
+        if is_passed_over(workspace.profile.base_model, stage):
+            return passed_over(outputs, stage)
         start = outputs.present(spec.starts_from)
         packs = outputs.present(pack_pointer(stage))
         tokenizer_digest = tokenizer_of(outputs.present("speech_tokenizer"))[1]
@@ -100,6 +103,17 @@ def _ranks(context: dg.AssetExecutionContext, spec: StageSpec) -> int:
             f"to {spec.world_sizes()} ranks"
         )
     return ranks
+
+
+def passed_over(outputs: Outputs, stage: Stage) -> dg.MaterializeResult:
+    """A stage before the one at which imported weights start: they are its model, as the base model has them."""
+    base = outputs.present("base_model")
+    outputs.publish(base.asset, base.inputs, pointer=stage)
+    why = f"not trained: the imported weights in {base.path} start at a later stage"
+    return dg.MaterializeResult(
+        metadata={"passed_over": why, "recomputed": False, "output": dg.MetadataValue.path(base.path)},
+        check_results=[dg.AssetCheckResult(passed=True, check_name=LOSS_CHECK, description=why)],
+    )
 
 
 def model_digest_of(output: Output) -> str:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from models.generation import SCHEDULES, generate, stream
     from models.interleaving import interleave
     from models.mctp import MctpForCausalLM, MctpOutput, mctp_parameter_names
-    from models.text_tokenizers import extend_text_tokenizer, make_byte_tokenizer
+    from models.text_tokenizers import (
+        extend_text_tokenizer,
+        load_text_tokenizer,
+        make_byte_tokenizer,
+    )
     from models.tokenizers import AudioTokenizer, load_audio_tokenizer
 
 _HOMES = {
@@ -30,6 +34,7 @@ _HOMES = {
     "interleave": "models.interleaving",
     "load_audio_tokenizer": "models.tokenizers",
     "load_model": "models.checkpoints",
+    "load_text_tokenizer": "models.text_tokenizers",
     "make_byte_tokenizer": "models.text_tokenizers",
     "mctp_parameter_names": "models.mctp",
     "save_model": "models.checkpoints",
@@ -48,6 +53,7 @@ __all__ = [
     "interleave",
     "load_audio_tokenizer",
     "load_model",
+    "load_text_tokenizer",
     "make_byte_tokenizer",
     "mctp_parameter_names",
     "save_model",

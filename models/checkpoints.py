@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from models.config import UPSTREAM_ARCHITECTURE, MctpConfig
+from models.config import MctpConfig
+from models.errors import CheckpointError as CheckpointError
 from models.errors import ModelError
 from models.mctp import MctpForCausalLM
+from models.published import unsupported
 from models.quiet import quiet_transformers
 
 # Keys that describe the file rather than the model, or that follow from others: not to be carried over.
 _NOT_CARRIED = ("architectures", "auto_map", "layer_types", "model_type", "transformers_version")
-
-
-class CheckpointError(ModelError):
-    """A directory that does not hold the checkpoint it should; names the directory and what is wrong."""
+# Bytes of tensors in one file: what Hugging Face's hub and upstream's own checkpoints have.
+MAX_SHARD_BYTES = 5 << 30
 
 
 def load_model(
@@ -47,26 +45,30 @@ def load_model(
 
 
 def save_model(
-    model: MctpForCausalLM, directory: str | Path, state_dict: Mapping[str, Tensor] | None = None
+    model: MctpForCausalLM,
+    directory: str | Path,
+    state_dict: Mapping[str, Tensor] | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``; whoever needs it atomic gives a temporary directory.
+    """Write ``config.json`` and the weights; whoever needs it atomic gives a temporary directory.
+
+    The weights are ``model.safetensors``, or ``model-00001-of-0000n.safetensors`` with an index where they are more
+    than ``max_shard_bytes``.
 
     Args:
-        model: whose configuration is written.
+        model: whose configuration is written, and whose weights are.
         directory: made if it is not there.
-        state_dict: the weights, where the model itself holds a part of them only (ZeRO 3).
+        state_dict: the weights to write in place of the model's own, under the same names: those of a model of which
+            each rank holds a part.
+        max_shard_bytes: of the tensors of one file; a larger tensor has one for itself.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    config = copy.deepcopy(model.config)
-    config.architectures = [UPSTREAM_ARCHITECTURE]
-    config.dtype = model.dtype
-    config.save_pretrained(directory)
-    stored = model.state_dict() if state_dict is None else state_dict
-    tensors = {name: tensor.detach().contiguous() for name, tensor in stored.items()}
-    if config.tie_word_embeddings:
-        del tensors["lm_head.weight"]
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    tensors = None if state_dict is None else dict(state_dict)
+    if tensors is not None and model.config.tie_word_embeddings:
+        tensors.pop(
+            "lm_head.weight", None
+        )  # gathered, it is a copy of the embedding and no longer the same memory
+    with quiet_transformers():
+        model.save_pretrained(directory, state_dict=tensors, max_shard_size=max_shard_bytes)
 
 
 def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig:
@@ -84,11 +86,8 @@ def read_config(directory: str | Path, modules: int | None = None) -> MctpConfig
         raise CheckpointError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds {values!r:.80}, not an object with a configuration's keys")
-    model_type = values.get("model_type")
-    if model_type not in ("qwen2", MctpConfig.model_type):
-        raise CheckpointError(
-            f"{path}: model_type is {model_type!r}, not 'qwen2' or {MctpConfig.model_type!r}"
-        )
+    if fault := unsupported(values):
+        raise CheckpointError(f"{path}: {fault}")
     present = values.get("num_nextn_predict_layers", 0)
     if modules is not None:
         values["num_hidden_layers"] += modules - present

@@ -45,10 +45,14 @@ class MctpConfig(Qwen2Config):
         return int(self.num_hidden_layers - self.num_nextn_predict_layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the base class, with ``rope_theta`` and ``rope_scaling`` where upstream looks for them."""
+        """As the base class, under the names that upstream reads: it runs on transformers 4."""
         values: dict[str, Any] = super().to_dict()
         values.pop("reference_boundaries", None)
-        # Upstream runs on transformers 4, which would fall back on a theta of 10,000 without these two keys.
+        values["architectures"] = [UPSTREAM_ARCHITECTURE]
+        values["torch_dtype"] = values.get("dtype")
+        # It names code that lies beside the checkpoint that was read, and not beside the one that is written.
+        values.pop("auto_map", None)
+        # Without these two keys transformers 4 falls back on a theta of 10,000.
         rope = dict(values["rope_parameters"])
         values["rope_theta"] = rope.pop("rope_theta")
         values["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope

@@ -3,3 +3,7 @@
 
 class ModelError(ValueError):
     """Weights, a configuration or a tokenizer that cannot be used as they are."""
+
+
+class CheckpointError(ModelError):
+    """A directory that does not hold the checkpoint it should; names the directory and what is wrong."""

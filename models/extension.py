@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoints import CheckpointError, load_weights, read_config, some_of
+from models.checkpoints import load_weights, read_config, some_of
+from models.errors import CheckpointError
 from models.mctp import MctpForCausalLM, mctp_parameter_names
 from models.quiet import quiet_transformers
 
@@ -23,6 +24,7 @@ def extend_model(
     vocabulary_size: int | None = None,
     seed: int = 0,
     dtype: torch.dtype | None = None,
+    text_vocabulary: int | None = None,
 ) -> MctpForCausalLM:
     """Load a Qwen2 or MCTP checkpoint with ``modules`` MCTP modules and room for ``vocabulary_size`` tokens.
 
@@ -36,6 +38,8 @@ def extend_model(
         vocabulary_size: tokens needed; embedding and head grow to a multiple of 8, and never shrink.
         seed: of the new embeddings.
         dtype: of the parameters; ``None`` keeps what is stored.
+        text_vocabulary: tokens that the checkpoint's own tokenizer has. What its embedding has beyond them is padding
+            that was never trained (Qwen2.5-7B: 399 rows), and is drawn anew with the new ones; ``None``: there is none.
 
     Raises:
         CheckpointError: if the directory is no such checkpoint, its weights are incomplete, or it has more modules
@@ -52,10 +56,14 @@ def extend_model(
         raise CheckpointError(f"{source_dir}: {some_of(lost)} missing from its weights")
     for index in range(present, modules):
         _start_module(model, index)
-    if vocabulary_size is not None and vocabulary_size > model.config.vocab_size:
+    rows = model.config.vocab_size
+    trained = rows if text_vocabulary is None else min(rows, text_vocabulary)
+    if vocabulary_size is not None and vocabulary_size > trained:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
-            model.resize_token_embeddings(vocabulary_size, pad_to_multiple_of=VOCABULARY_MULTIPLE)
+            # Without the padding first: neither do its rows stay, nor do they count in the old ones' mean.
+            model.resize_token_embeddings(trained)
+            model.resize_token_embeddings(max(rows, vocabulary_size), pad_to_multiple_of=VOCABULARY_MULTIPLE)
     return model
 
 

@@ -58,7 +58,7 @@ def extend_text_tokenizer(
         ModelError: if the directory holds no tokenizer, if a control token of the chat format is missing, or if the
             tokenizer was extended before with another number of codes or in another order.
     """
-    tokenizer = _load(source) if isinstance(source, str | Path) else source
+    tokenizer = load_text_tokenizer(source) if isinstance(source, str | Path) else source
     vocabulary = tokenizer.get_vocab()
     if lacking := [token for token in QWEN_TOKENS[1:] if token not in vocabulary]:
         raise ModelError(
@@ -80,7 +80,12 @@ def extend_text_tokenizer(
     return tokenizer
 
 
-def _load(directory: str | Path) -> PreTrainedTokenizerFast:
+def load_text_tokenizer(directory: str | Path) -> PreTrainedTokenizerFast:
+    """The text tokenizer in a checkpoint's directory.
+
+    Raises:
+        ModelError: if there is none.
+    """
     if not (Path(directory) / "tokenizer_config.json").is_file():
         raise ModelError(f"{directory} holds no text tokenizer: it has no tokenizer_config.json")
     return AutoTokenizer.from_pretrained(directory, local_files_only=True)

@@ -116,7 +116,11 @@ def stages_table(outputs: Outputs) -> Table:
         "Stages", ["stage"], ["steps", "loss first", "loss last", "tokens/s", "seconds", "resumed from"]
     )
     for stage in STAGES:
-        result = outputs.present(stage).result()
+        output = outputs.present(stage)
+        if output.asset != stage:
+            table.add_row(stage, "imported", "", "", "", "", "")
+            continue
+        result = output.result()
         resumed = result.get("resumed_from")
         table.add_row(
             stage,

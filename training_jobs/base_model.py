@@ -1,7 +1,7 @@
-"""Program ``base_model``: what stage 1 starts from, its vocabulary extended by the audio tokens.
+"""Program ``base_model``: what training starts from, its vocabulary extended by the audio tokens.
 
 Output: ``<output_dir>/model/``. ``tiny`` makes a Qwen2 directory with random weights and a byte-level tokenizer first;
-from there on its path is that of the published model.
+from there on its path is that of the published model. MCTP modules that the published model has are kept.
 """
 
 from __future__ import annotations
@@ -13,9 +13,18 @@ from pathlib import Path
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from models import extend_model, extend_text_tokenizer, make_byte_tokenizer, save_model
+from models import (
+    extend_model,
+    extend_text_tokenizer,
+    load_text_tokenizer,
+    make_byte_tokenizer,
+    save_model,
+)
+from models.checkpoints import read_config
 from models.quiet import quiet_transformers
+from training_jobs.imported import RANDOM_WEIGHTS, UNKNOWN, read_imported
 from training_jobs.jobs import BaseModelJob, write_result
+from training_jobs.model_licence import stated_licence
 from training_jobs.profile import TinyBackbone, base_model_directory
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
@@ -34,7 +43,8 @@ def run(job: BaseModelJob, report: Reporter) -> None:
 
     Raises:
         validation.errors.ConfigurationError: if the base model's directory is not there.
-        models.checkpoints.CheckpointError: if it does not hold a Qwen2 model.
+        models.errors.CheckpointError: if it does not hold a Qwen2 or MCTP model.
+        models.errors.ModelError: if its tokenizer has other audio tokens than the profile's.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_made(job.output_dir)) as folder:
@@ -42,8 +52,16 @@ def run(job: BaseModelJob, report: Reporter) -> None:
             source = make_tiny(job.settings.make, Path(folder), job.seed)
         else:
             source = base_model_directory(job.settings)
-        tokenizer = extend_text_tokenizer(source, job.audio_codes)
-        model = extend_model(source, modules=0, vocabulary_size=len(tokenizer), seed=job.seed)
+        tokenizer = load_text_tokenizer(source)
+        known = len(tokenizer)
+        tokenizer = extend_text_tokenizer(tokenizer, job.audio_codes)
+        model = extend_model(
+            source,
+            modules=read_config(source).num_nextn_predict_layers,
+            vocabulary_size=len(tokenizer),
+            seed=job.seed,
+            text_vocabulary=known,
+        )
     with replacing_directory(job.output_dir / "model") as working:
         save_model(model, working)
         tokenizer.save_pretrained(working)
@@ -53,12 +71,13 @@ def run(job: BaseModelJob, report: Reporter) -> None:
         {
             "parameters": parameters,
             "layers": model.config.num_hidden_layers,
+            "mctp_modules": model.config.num_nextn_predict_layers,
             "hidden_size": model.config.hidden_size,
             "text_vocabulary": len(tokenizer) - job.audio_codes,
             "audio_codes": job.audio_codes,
             "vocabulary_size": model.config.vocab_size,
             "model_digest": digest_directory(job.output_dir / "model"),
-            "source": "random weights" if job.settings.make is not None else str(source),
+            **_origin(job, source),
             "seconds": round(time.monotonic() - started, 2),
         },
     )
@@ -83,6 +102,15 @@ def make_tiny(sizes: TinyBackbone, directory: Path, seed: int) -> Path:
         Qwen2ForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+def _origin(job: BaseModelJob, source: Path) -> dict[str, str]:
+    if job.settings.make is not None:
+        return {"source": RANDOM_WEIGHTS}
+    imported = read_imported(source)
+    if imported is not None:
+        return {"source": imported.source, "licence": imported.licence, "imported_digest": imported.digest}
+    return {"source": str(source), "licence": stated_licence(source) or UNKNOWN}
 
 
 def _made(directory: Path) -> Path:

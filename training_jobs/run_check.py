@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.interleaving import interleave
+from training_jobs.imported import base_modules, is_passed_over
 from training_jobs.latency import FIRST_CHUNK_TOKENS
 from training_jobs.nodes import nodes_of
 from training_jobs.profile import Profile, check_size, position_limit
@@ -47,12 +48,19 @@ def _stage_faults(profile: Profile, specs: dict[Stage, StageSpec]) -> Iterator[s
                 f"stage {stage}: sequence_length {spec.sequence_length} is more than the base model's {positions} "
                 "positions"
             )
-        present = specs[spec.starts_from].mctp_modules if spec.starts_from != "base_model" else 0
+        if is_passed_over(profile.base_model, stage):
+            continue
+        start = spec.starts_from
+        if start != "base_model" and is_passed_over(profile.base_model, start):
+            start = "base_model"  # whose model the imported weights are in its place
+        present = base_modules(profile.base_model) if start == "base_model" else specs[start].mctp_modules
         if spec.mctp_modules < present:
             yield (
-                f"stage {stage}: mctp_modules {spec.mctp_modules} is less than the {present} of {spec.starts_from}, "
-                "from which it starts: none are dropped"
+                f"stage {stage}: mctp_modules {spec.mctp_modules} is less than the {present} of {start}, from which it "
+                "starts: none are dropped"
             )
+            if start == "base_model":
+                yield "voxline import can leave modules out (--modules) or start at a later stage (--start-at)"
 
 
 def _decoding_faults(profile: Profile, last: StageSpec) -> Iterator[str]:

@@ -56,6 +56,65 @@ def test_the_reference_s_tensors_load_and_are_written_under_the_same_names(
     assert {key: written[key] for key in golden["config"]} == golden["config"]
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("modules", [0, 1, 3, 10])
+def test_sharded_weights_come_back_to_the_bit_under_the_same_names(
+    make_model: Any, tmp_path: Path, modules: int, tied: bool
+) -> None:
+    model = make_model(modules=modules, tie_word_embeddings=tied)
+    save_model(model, tmp_path, max_shard_bytes=20_000)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert len(files) > 1
+    assert {path.name for path in files} == set(index["weight_map"].values())
+    state = model.state_dict()
+    if tied:
+        del state["lm_head.weight"]
+    assert index["weight_map"].keys() == state.keys()
+    for path in files:
+        for name, tensor in load_file(path).items():
+            assert index["weight_map"][name] == path.name
+            assert torch.equal(tensor, state[name])
+    for loaded in (load_model(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)):
+        assert loaded.config.num_nextn_predict_layers == modules
+        again = loaded.state_dict()
+        assert again.keys() == model.state_dict().keys()
+        assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gathered_weights_take_the_place_of_the_models(make_model: Any, tmp_path: Path, tied: bool) -> None:
+    model = make_model(seed=0, tie_word_embeddings=tied)
+    gathered = {
+        name: tensor.clone()
+        for name, tensor in make_model(seed=1, tie_word_embeddings=tied).state_dict().items()
+    }
+    save_model(model, tmp_path, state_dict=gathered)
+    again = load_model(tmp_path).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in gathered.items())
+    assert ("lm_head.weight" in load_file(tmp_path / "model.safetensors")) is not tied
+
+
+def test_config_json_says_what_upstream_s_transformers_reads_and_keeps_what_we_do_not_know(
+    make_model: Any, tmp_path: Path
+) -> None:
+    save_model(make_model(modules=0).bfloat16(), tmp_path / "one")
+    code = {"AutoConfig": "configuration_qwen2.Qwen2MTPConfig"}
+    rewrite(tmp_path / "one", speech_token_offset=151685, auto_map=code)
+    for model in (
+        load_model(tmp_path / "one", dtype=None),
+        AutoModelForCausalLM.from_pretrained(tmp_path / "one", trust_remote_code=False),
+    ):
+        model.save_pretrained(tmp_path / "two")
+        written = json.loads((tmp_path / "two" / "config.json").read_text())
+        assert written["architectures"] == ["Qwen2MTPForCausalLM"]
+        assert written["torch_dtype"] == written["dtype"] == "bfloat16"
+        # Upstream's class takes one module where the key is missing.
+        assert written["num_nextn_predict_layers"] == 0
+        assert written["speech_token_offset"] == 151685
+        assert "auto_map" not in written
+
+
 def test_scaled_rotary_positions_survive_under_both_generations_of_keys(tmp_path: Path) -> None:
     scaled = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
     config = MctpConfig(rope_scaling=dict(scaled), rope_theta=1e6)
@@ -104,7 +163,7 @@ def test_shapes_that_differ_from_the_configuration_are_named(make_model: Any, tm
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [(None, "no config.json"), ("{", "not JSON"), ('{"model_type": "llama"}', "'llama'")],
+    [(None, "no config.json"), ("{", "not JSON"), ('{"model_type": "qwen2_mtp_sensevoice"}', "Plus")],
 )
 def test_directories_that_hold_no_checkpoint_are_refused(
     tmp_path: Path, config: str | None, message: str
@@ -156,6 +215,33 @@ def test_the_vocabulary_grows_to_a_multiple_of_eight_and_keeps_its_rows(qwen: Pa
         assert after.get_parameter(name).shape == (72, 32)
         assert torch.equal(after.get_parameter(name)[:60], before.get_parameter(name))
     assert extend_model(qwen, 0, vocabulary_size=50).config.vocab_size == 60
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_padding_rows_of_the_embedding_are_drawn_anew_with_the_new_ones(tmp_path: Path, tied: bool) -> None:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=64, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=tied,
+    )  # fmt: skip
+    source = Qwen2ForCausalLM(config)
+    with torch.no_grad():  # fifty tokens, and padding that nobody trained
+        source.model.embed_tokens.weight[50:] = 1e3
+        source.lm_head.weight[50:] = 1e3
+    source.save_pretrained(tmp_path)
+    trained = source.state_dict()
+    for wanted, rows in ((60, 64), (70, 72)):
+        grown = extend_model(tmp_path, 0, vocabulary_size=wanted, text_vocabulary=50)
+        assert grown.config.vocab_size == rows
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            matrix = grown.get_parameter(name)
+            assert matrix.shape == (rows, 8)
+            assert torch.equal(matrix[:50], trained[name][:50])
+            mean = trained[name][:50].mean(dim=0)
+            torch.testing.assert_close(matrix[50:], mean.expand(rows - 50, 8), atol=1e-4, rtol=0)
+    # What has all its tokens already is left as it is.
+    same = extend_model(tmp_path, 0, vocabulary_size=50, text_vocabulary=50)
+    assert torch.equal(same.lm_head.weight, trained["lm_head.weight"])
 
 
 def test_new_embeddings_depend_on_the_seed_alone(qwen: Path) -> None:

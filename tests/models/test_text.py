@@ -8,14 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 import models
-from models import extend_text_tokenizer, interleave, make_byte_tokenizer
+from models import (
+    extend_model,
+    extend_text_tokenizer,
+    interleave,
+    load_text_tokenizer,
+    make_byte_tokenizer,
+)
 from models.errors import ModelError
 from models.text_tokenizers import SPECIAL_TOKENS, audio_token
 
@@ -53,6 +61,53 @@ def test_the_byte_tokenizer_extended_equals_the_reference_s(goldens: Path) -> No
     theirs = json.loads((goldens / "rows_tokenizer.json").read_text())
     for part in ("model", "added_tokens", "pre_tokenizer", "decoder", "normalizer"):
         assert ours[part] == theirs[part], part
+
+
+# Behind the 151,643 words of Qwen2.5's vocabulary, in its order.
+QWEN_ADDED = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
+    "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>",
+    "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
+)  # fmt: skip
+
+
+def test_qwen_s_vocabulary_extended_has_upstream_s_ids(tmp_path: Path) -> None:
+    alphabet = sorted(ByteLevel.alphabet())
+    words = [*alphabet, *(f"word{number}" for number in range(151_643 - len(alphabet)))]
+    tokenizer = Tokenizer(BPE(vocab={word: index for index, word in enumerate(words)}, merges=[]))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(list(QWEN_ADDED))
+    published = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    published_ids = published.get_vocab()
+    assert len(published_ids) == 151_665
+    extended = extend_text_tokenizer(published, 16_384)
+    extended.save_pretrained(tmp_path)
+    again = load_text_tokenizer(tmp_path)
+    for one in (extended, again):
+        assert one.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"]) == [151_644, 151_645]
+        assert one.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == list(range(151_665, 151_685))
+        assert one.convert_tokens_to_ids(["<|begin_of_audio|>", "<|end_of_audio|>", "<|audio|>"]) == [
+            151_674,
+            151_675,
+            151_684,
+        ]
+        assert one("<|audio_0|><|audio_16383|>").input_ids == [151_685, 168_068]
+        assert len(one) == 168_069
+    config = Qwen2Config(
+        vocab_size=152_064, hidden_size=4, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    source = Qwen2ForCausalLM(config)
+    source.save_pretrained(tmp_path / "qwen")
+    grown = extend_model(
+        tmp_path / "qwen", 0, vocabulary_size=len(extended), text_vocabulary=len(published_ids)
+    )
+    assert grown.config.vocab_size == 168_072  # rows of upstream's published embedding
+    matrix = grown.model.embed_tokens.weight
+    assert torch.equal(matrix[:151_665], source.model.embed_tokens.weight[:151_665])
+    # The 399 rows behind Qwen's last token are none that audio_0 to audio_378 begin with.
+    assert not torch.equal(matrix[151_685:152_064], source.model.embed_tokens.weight[151_685:])
 
 
 def test_text_of_any_script_survives_the_byte_tokenizer() -> None:
