@@ -16,8 +16,8 @@ class Losses:
     """Cross entropies in nats; ``backbone_loss`` is ``None`` where the head is frozen.
 
     Each is a mean over micro batches of the mean over a micro batch's labelled tokens, which is what is trained on: a
-    row with few labels weighs as much as one with many. Micro batches without a label for a module are left out of
-    that module's, which is 0 where none has one.
+    row with few labels weighs as much as one with many. Micro batches without a label for the backbone or a module are
+    left out of its mean, which is 0 where none has one.
     """
 
     loss: float

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.packing import segments_of, shifted_labels
-from training_jobs.batches import Batch
 from training_jobs.history import Losses
-from training_jobs.rows import IGNORED
 
 
 def losses_of(output: Any) -> Losses:
@@ -28,7 +26,8 @@ def losses_of(output: Any) -> Losses:
 class LossSums:
     """Sums of losses over one rank's micro batches; :meth:`means` turns their means over the ranks into losses.
 
-    A micro batch without a label for a module has no loss there, and the model says zero: it is left out.
+    A micro batch without a label for the backbone or a module has no loss there, and the model says zero: it is left
+    out.
     """
 
     def __init__(self) -> None:
@@ -36,15 +35,16 @@ class LossSums:
         self._counts: NDArray[np.float64] = np.zeros(0)
         self.has_backbone = False
 
-    def add(self, losses: Losses, batch: Batch, weight: float = 1.0) -> None:
-        """Add one micro batch; one of weight 0 counts for nothing."""
+    def add(self, losses: Losses, label_losses: Sequence[Tensor], weight: float = 1.0) -> None:
+        """Add one micro batch; one of weight 0 counts for nothing.
+
+        Args:
+            losses: Of the micro batch.
+            label_losses: Those of its labels, of the backbone if it has a loss and of each module.
+            weight: How often it counts.
+        """
         self.has_backbone = losses.backbone_loss is not None
-        segments_BT = segments_of(batch.position_ids_BT)
-        labelled = [
-            bool((shifted_labels(batch.labels_BT, segments_BT, module + 2) != IGNORED).any())
-            for module in range(len(losses.module_losses))
-        ]
-        counts = np.array([1.0] * (1 + self.has_backbone) + [float(any_label) for any_label in labelled])
+        counts = np.array([1.0, *(float(len(one) > 0) for one in label_losses)])
         values = np.array(losses.to_list())
         if not len(self._sums):
             self._sums, self._counts = np.zeros_like(values), np.zeros_like(values)

@@ -27,8 +27,8 @@ def probe_losses(engine: Any, rows: PackedRows, world: World) -> Losses:
     engine.eval()
     try:
         for row, weight in _rows_of(rows.count, world):
-            batch = rows.read((row,))
-            sums.add(losses_of(forward(engine, batch, world)), batch, weight)
+            output = forward(engine, rows.read((row,)), world)
+            sums.add(losses_of(output), output.label_losses, weight)
     finally:
         engine.train()
     return sums.means(world.mean(sums.to_list()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models import extend_model, mctp_parameter_names
-from models.windowed_attention import WINDOWED
+from models.packed_attention import choose
 from training_jobs.batches import PackedRows
 from training_jobs.checkpoints import Checkpoints, milestone_steps
 from training_jobs.distributed import World
@@ -54,13 +54,15 @@ def prepare(job: TrainJob, world: World, report: Reporter, watchdog: Watchdog) -
     """Make the stage ready; called on all ranks. ``<output_dir>/trainable.txt`` lists what is trained.
 
     Raises:
+        models.errors.ModelError: if there is no such attention on this device.
         training_jobs.trainable.TrainableError: if other parameters than the spec's would be trained.
         training_jobs.elastic.RanksChangedError: if the last checkpoint is of ranks that these cannot go on from.
     """
     started, spec = time.monotonic(), job.spec
     model = extend_model(job.start_dir, spec.mctp_modules, seed=spec.seed, dtype=world.dtype).to(world.device)
     model.config.mtp_loss_weight = spec.mtp_loss_weight
-    model.set_attn_implementation(WINDOWED if spec.attention == "auto" else spec.attention)
+    model.config.reference_boundaries = spec.reference_boundaries
+    model.set_attn_implementation(choose(world.device, world.dtype, spec.attention))
     if spec.gradient_checkpointing:
         model.activation_checkpointing_enable()
     model.train()

@@ -90,7 +90,7 @@ def _pass(
     output = forward(engine, batch, world, weights)
     engine.backward(output.loss)
     losses = losses_of(output)
-    sums.add(losses, batch)
+    sums.add(losses, output.label_losses)
     return [] if all(math.isfinite(value) for value in losses.to_list()) else [batch]
 
 
