@@ -20,6 +20,7 @@ from training_jobs.history import History
 from validation.strict import Strict, explain
 
 STATE_FILE = "state.json"
+_MORE = b"\0" * (64 << 10)
 
 
 class FileDigest(Strict):
@@ -75,8 +76,10 @@ class Written:
             self._engine.save(state_dict, path)
             sync(Path(path))
             self.files[Path(path).name] = describe(Path(path))
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError of a write that failed
+        except OSError as error:
             self.fault = fault_said(Path(path), error)
+        except RuntimeError as error:  # torch's for a write that failed: it does not say why
+            self.fault = fault_said(Path(path), _refusal(Path(path)) or error)
 
 
 @contextmanager
@@ -146,6 +149,18 @@ def describe(path: Path) -> FileDigest:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileDigest(bytes=path.stat().st_size, sha256=digest)
+
+
+def _refusal(path: Path) -> OSError | None:
+    """What the system says when more is to be written to a file that is given up; nothing, where it lets us."""
+    try:
+        with path.open("ab") as stream:
+            stream.write(_MORE)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def fault_said(path: Path, error: Exception) -> str:
