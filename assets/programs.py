@@ -13,6 +13,7 @@ from assets.outputs import Outputs
 from assets.workspace import Workspace
 from training_jobs.jobs import read_result, write_job
 from training_jobs.launch import program_command
+from training_jobs.log_lines import LOG_FILE
 from training_jobs.program_output import last_words
 from validation.strict import Strict
 
@@ -49,7 +50,7 @@ def launch(
     Raises:
         dagster.Failure: with the program's own last lines.
     """
-    log = directory / "log.txt"
+    log = directory / LOG_FILE
     said_before = log.stat().st_size if log.is_file() else 0
     command = make_command(write_job(job, directory / "job.json"), log)
     context.log.debug(f"starting {' '.join(command)}")

@@ -1,6 +1,6 @@
 """``stage_packs``: packed sequences of each stage's mixture; stages with the same mixture share one pack."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -16,6 +16,7 @@ from training_jobs.jobs import PackJob
 from training_jobs.mixture import Mixture
 from training_jobs.plan import SAMPLE_LEDGER_FILE, read_plan
 from training_jobs.spec import STAGES, Stage, StageSpec
+from training_jobs.tracked_data import drawn_of_sources
 from validation.batches import batches_of_file
 from validation.lake import Lake
 from validation.sample_balance import balance_faults, sample_balances, sample_parts, write_sample_ledger
@@ -69,6 +70,18 @@ def publish_ledger(lake: Lake, profile: str, stage: Stage, pack: Output) -> None
     count = write_sample_ledger(lake, profile, stage, rows())
     summary = {"rows": count, "parts": sample_parts(lake, profile, stage)}
     lake.write_manifest("sample_ledger", partition, pack.inputs, summary)
+
+
+def drawn_table(sources: Mapping[str, Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """What was drawn of each source, as a table of Dagster's."""
+    records = []
+    for source, counts in drawn_of_sources(sources).items():
+        corpus, _, task = source.partition("/")
+        records.append(dg.TableRecord({"corpus": corpus, "task": task, **counts}))
+    columns = {"corpus": "string", "task": "string", "rows": "int", "samples": "int", "tokens": "int"}
+    columns |= {"hours": "float", "share": "float"}
+    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
+    return dg.MetadataValue.table(records, schema)
 
 
 def check_balance(faults: Sequence[str]) -> dg.AssetCheckResult:
@@ -131,6 +144,7 @@ def build() -> dg.AssetsDefinition:
             found = balance_faults(sample_balances(lake, profile, stage), read_plan(pack.path)["sources"])
             faults += [f"{stage}: {fault}" for fault in found]
             metadata |= {f"{stage}: {key}": value for key, value in read_metadata(directory).items()}
+            metadata[f"{stage}: drawn"] = drawn_table(read_plan(pack.path)["sources"])
         return dg.MaterializeResult(metadata=metadata, check_results=[check_balance(faults)])
 
     return stage_packs

@@ -69,6 +69,7 @@ def make_packs(directory: Path) -> Path:
         "seed": 0,
         "sequence_length": LENGTH,
         "tasks": ["text"],
+        "sources": {"c/text": {"drawn": 60, "samples": 60, "tokens": 900, "hours": 0.0}},
     }
     write_plan(directory, plan)
     sizes = np.array([len(samples[index]) for index in rows.members], dtype=np.int32)
@@ -133,6 +134,8 @@ def result(output: Path) -> dict[str, Any]:
 def assert_same_outcome(one: Path, two: Path) -> None:
     """To the last bit: on CPUs the same sums are made in the same order."""
     assert losses(one) == losses(two)
+    by_task = [json.loads((output / "history.json").read_text())["tasks"] for output in (one, two)]
+    assert by_task[0] == by_task[1] and by_task[0]
     first, second = weights(one), weights(two)
     assert first.keys() == second.keys()
     assert not [name for name, tensor in first.items() if not torch.equal(tensor, second[name])]

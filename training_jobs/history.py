@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from training_jobs.plots import loss_curve_markdown
+from pydantic import TypeAdapter
 
+from training_jobs.plots import curves_markdown, loss_curve_markdown
+
+HISTORY_FILE = "history.json"  # of a finished stage, beside its result
+TASK_POINTS = 100  # intervals of a stage, at least; fewer than twice as many
 _PLOT_POINTS = 200
 
 
@@ -39,7 +43,7 @@ class Losses:
 class StepRecord:
     """One optimizer step, means over all ranks and micro batches; the losses are those of :class:`Losses`.
 
-    ``waited_s`` of the ``seconds`` went by before this rank had its rows.
+    ``waited_s`` of the ``seconds`` went by before a rank had its rows.
     """
 
     step: int
@@ -66,20 +70,94 @@ class StepRecord:
         return values | {f"loss_module_{index}": loss for index, loss in enumerate(self.module_losses)}
 
 
+@dataclass(frozen=True)
+class TaskLosses:
+    """What the labels of some steps cost, by the task of the samples that they are of; over all ranks.
+
+    Attributes:
+        first_step: of the steps.
+        last_step: of the steps.
+        labels: for each task how many labels each level had to predict: the backbone, unless it is frozen, and then
+            the modules. A task without any is left out.
+        nats: the sums of their cross entropies, likewise.
+    """
+
+    first_step: int
+    last_step: int
+    labels: dict[str, list[int]]
+    nats: dict[str, list[float]]
+
+    def with_later(self, later: TaskLosses) -> TaskLosses:
+        """Both together."""
+        tasks = sorted({*self.labels, *later.labels})
+        return TaskLosses(
+            self.first_step,
+            later.last_step,
+            {task: _added(self.labels.get(task), later.labels.get(task)) for task in tasks},
+            {task: _added(self.nats.get(task), later.nats.get(task)) for task in tasks},
+        )
+
+    def means(self, task: str) -> list[float | None]:
+        """Nats per label of each level, each label weighing the same; ``None`` where a level has none."""
+        pairs = zip(self.nats[task], self.labels[task], strict=True)
+        return [nats / labels if labels else None for nats, labels in pairs]
+
+    def loss(self, task: str, has_backbone: bool) -> float | None:
+        """The backbone's mean, or that of the modules' means where it is frozen."""
+        means = self.means(task)
+        of_levels = [mean for mean in (means[:1] if has_backbone else means) if mean is not None]
+        return sum(of_levels) / len(of_levels) if of_levels else None
+
+    def metrics(self, has_backbone: bool) -> dict[str, float]:
+        """The means under the names that they have in MLflow."""
+        values: dict[str, float | None] = {}
+        for task in self.labels:
+            values[f"loss_task_{task}"] = self.loss(task, has_backbone)
+            for index, mean in enumerate(self.means(task)[has_backbone:]):
+                values[f"loss_task_{task}_module_{index}"] = mean
+        return {name: value for name, value in values.items() if value is not None}
+
+
 @dataclass
 class History:
     """All steps so far; kept in the checkpoints, so that a resumed stage has its whole curve.
 
-    ``before`` and ``after`` are the losses over the same rows (:mod:`training_jobs.probe`) at both ends.
+    ``before`` and ``after`` are the losses over the same rows (:mod:`training_jobs.probe`) at both ends. ``tasks`` are
+    intervals of steps, which follow on one another: at each step they would be most of what a checkpoint's state is.
     """
 
     steps: list[StepRecord] = field(default_factory=list)
     before: Losses | None = None
     after: Losses | None = None
+    tasks: list[TaskLosses] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, value: Any) -> History:
+        """The reverse of :meth:`to_json`, also for what an earlier version has written.
+
+        Raises:
+            ValidationError: if it is something else.
+        """
+        return TypeAdapter(cls).validate_python(value)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+    def add(self, record: StepRecord, tasks: TaskLosses, steps: int) -> bool:
+        """Add a step, of ``steps`` in all; whether an interval of :attr:`tasks` ends with it."""
+        self.steps.append(record)
+        width = max(1, steps // TASK_POINTS)
+        if self.tasks and self.tasks[-1].first_step // width == record.step // width:
+            self.tasks[-1] = self.tasks[-1].with_later(tasks)
+        else:
+            self.tasks.append(tasks)
+        return (record.step + 1) % width == 0 or record.step + 1 == steps
+
+    @property
+    def has_backbone(self) -> bool:
+        """Whether the backbone has a loss: its head is not frozen."""
+        return bool(self.steps) and self.steps[0].backbone_loss is not None
 
     def figures(self) -> dict[str, Any]:
         """First and last losses, tokens, seconds and speed of a finished stage, for ``result.json``."""
@@ -100,6 +178,22 @@ class History:
             figures["backbone_loss_first"] = round(self.before.backbone_loss, 5)
             figures["backbone_loss_last"] = round(self.after.backbone_loss, 5)
         return figures
+
+    def task_curves(self) -> dict[str, tuple[list[int], list[float]]]:
+        """For each task the last steps of the intervals that have it, and its loss in these."""
+        curves: dict[str, tuple[list[int], list[float]]] = {}
+        for one in self.tasks:
+            for task in one.labels:
+                loss = one.loss(task, self.has_backbone)
+                if loss is not None:
+                    steps, losses = curves.setdefault(task, ([], []))
+                    steps.append(one.last_step)
+                    losses.append(loss)
+        return dict(sorted(curves.items()))
+
+    def plot_tasks_markdown(self, title: str) -> str:
+        """The loss of each task, of the backbone or else of the modules."""
+        return curves_markdown(title, self.task_curves())
 
     def plot_markdown(self, title: str) -> str:
         """The loss curve; long histories are averaged to about 200 points."""
@@ -122,3 +216,9 @@ def _mean(records: Sequence[StepRecord], value: Callable[[StepRecord], float]) -
 def _module_means(records: Sequence[StepRecord]) -> list[float]:
     modules = zip(*(record.module_losses for record in records), strict=True)
     return [round(sum(losses) / len(records), 5) for losses in modules]
+
+
+def _added(one: list[Any] | None, other: list[Any] | None) -> list[Any]:
+    if one is None or other is None:
+        return [*(one or other or [])]
+    return [first + second for first, second in zip(one, other, strict=True)]

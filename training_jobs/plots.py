@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -26,21 +27,43 @@ def loss_curve_markdown(title: str, steps: Sequence[int], curves: Mapping[str, S
         steps: Steps of the points, shared by all curves.
         curves: Losses in nats per token by name; the first is drawn thick.
     """
-    # Made without pyplot: no global state, and no window system is looked for.
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    colours = colormaps["viridis"]
+    figure, axes = _axes(title)
     for index, (name, losses) in enumerate(curves.items()):
         if index == 0:
             axes.plot(steps, losses, label=name, linewidth=2, color="tab:red")
         else:
-            axes.plot(
-                steps, losses, label=name, linewidth=1, color=colours((index - 1) / max(1, len(curves) - 1))
-            )
+            axes.plot(steps, losses, label=name, linewidth=1, color=_colour(index - 1, len(curves) - 1))
+    return _legend_markdown(figure, axes, title)
+
+
+def curves_markdown(title: str, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
+    """Losses over steps, one line per curve, each with steps of its own; nothing where there is none."""
+    if not curves:
+        return ""
+    figure, axes = _axes(title)
+    for index, (name, (steps, losses)) in enumerate(curves.items()):
+        marker = "." if len(steps) == 1 else None
+        axes.plot(steps, losses, label=name, marker=marker, color=_colour(index, len(curves)))
+    return _legend_markdown(figure, axes, title)
+
+
+def _axes(title: str) -> tuple[Figure, Axes]:
+    # Made without pyplot: no global state, and no window system is looked for.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
     axes.set(title=title, xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _colour(index: int, count: int) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](index / max(1, count))
+
+
+def _legend_markdown(figure: Figure, axes: Axes, title: str) -> str:
     axes.legend(fontsize="small", ncols=2)
     return figure_markdown(figure, title)

@@ -12,11 +12,12 @@ from training_jobs.batches import Batch, PackedRows
 from training_jobs.curriculum import module_weights
 from training_jobs.distributed import World
 from training_jobs.feeding import Feeder
-from training_jobs.history import StepRecord
+from training_jobs.history import StepRecord, TaskLosses
 from training_jobs.loss_means import LossSums, losses_of
 from training_jobs.optimizer import set_learning_rate
 from training_jobs.spec import StageSpec
 from training_jobs.stopping import StopRequest
+from training_jobs.task_losses import TaskSums
 from validation.errors import UserError
 
 _NAMED = 20  # samples that a message names
@@ -39,7 +40,7 @@ def forward(engine: Any, batch: Batch, world: World, module_weights: tuple[float
 
 def take_step(
     engine: Any, feeder: Feeder, rows: PackedRows, world: World, spec: StageSpec, step: int, stop: StopRequest
-) -> tuple[StepRecord, bool]:
+) -> tuple[StepRecord, TaskLosses, bool]:
     """Step number ``step``, and whether any rank was asked to stop: all ranks must stop at the same one.
 
     Args:
@@ -54,15 +55,16 @@ def take_step(
     batches = feeder.next()
     waited_s = feeder.waited_s - waited_before_s
     weights = module_weights(spec, step)
-    sums, diverged = LossSums(), []
+    sums, by_task, diverged = LossSums(), TaskSums(rows.tasks), []
     for batch in batches[:-1]:
-        diverged += _pass(engine, batch, world, sums, weights)
+        diverged += _pass(engine, batch, world, sums, by_task, weights)
         engine.step()
-    diverged += _pass(engine, batches[-1], world, sums, weights)
+    diverged += _pass(engine, batches[-1], world, sums, by_task, weights)
     # One message for everything that the ranks have to agree on.
     tokens = sum(batch.tokens for batch in batches)
-    *measured, all_tokens, failing, stopping = world.mean(
-        [*sums.to_list(), float(tokens), float(len(diverged)), float(stop.is_set)]
+    own, of_tasks = sums.to_list(), by_task.to_list()
+    *measured, waited_s, all_tokens, failing, stopping = world.mean(
+        [*own, *of_tasks, waited_s, float(tokens), float(len(diverged)), float(stop.is_set)]
     )
     if failing:
         raise diverged_at(spec, step, "loss is not finite", _names(rows, diverged, world))
@@ -73,24 +75,30 @@ def take_step(
         raise diverged_at(spec, step, "gradient is not finite", _names(rows, batches, world))
     record = StepRecord(
         step=step,
-        **asdict(sums.means(measured)),
+        **asdict(sums.means(measured[: len(own)])),
         learning_rate=learning_rate,
         grad_norm=grad_norm,
         tokens=round(all_tokens * world.size),
         seconds=time.monotonic() - started,
         waited_s=waited_s,
     )
-    return record, stopping > 0
+    return record, by_task.over_ranks(measured[len(own) :], world.size, step), stopping > 0
 
 
 def _pass(
-    engine: Any, batch: Batch, world: World, sums: LossSums, weights: tuple[float, ...] | None
+    engine: Any,
+    batch: Batch,
+    world: World,
+    sums: LossSums,
+    by_task: TaskSums,
+    weights: tuple[float, ...] | None,
 ) -> list[Batch]:
     """Forward and backward; the batch again if its loss is not finite."""
     output = forward(engine, batch, world, weights)
     engine.backward(output.loss)
     losses = losses_of(output)
     sums.add(losses, output.label_losses)
+    by_task.add(output.label_losses, output.labelled_BT, batch.task_of_token_BT)
     return [] if all(math.isfinite(value) for value in losses.to_list()) else [batch]
 
 

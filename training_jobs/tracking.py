@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from training_jobs.jobs import Tracking
 from training_jobs.stopping import TerminatedError
+from training_jobs.tracked_data import TrackedData
 from training_jobs.tracking_store import Experiment, connect, ensure_experiment
 
 if TYPE_CHECKING:
@@ -87,6 +89,20 @@ class TrackedRun:
     def text(self, text: str, file: str) -> None:
         """Keep ``text`` as the artifact ``file``, such as ``scores.md``."""
         self.client.log_text(self.run_id, text, file)
+
+    def dataset(self, data: TrackedData) -> None:
+        """Say what the run was trained on; told again, it stays one."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=data.name,
+            digest=data.digest,
+            source_type="local",
+            source=json.dumps({"uri": str(data.place)}),
+            profile=json.dumps(data.counts, ensure_ascii=False),
+        )
+        tags = [InputTag(name, value) for name, value in data.tags().items()]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
 
     def table(self, columns: Mapping[str, list[Any]], file: str) -> None:
         """Keep a table as the artifact ``file`` (``.json``), which MLflow's pages show as one."""

@@ -23,8 +23,9 @@ from training_jobs.distributed import joined, naming_lost_ranks
 from training_jobs.divergence import exploded, is_suspicious
 from training_jobs.engine import peak_bytes, whole_weights
 from training_jobs.feeding import Feeder, rows_of_steps
-from training_jobs.history import Losses, StepRecord
+from training_jobs.history import HISTORY_FILE, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
+from training_jobs.log_lines import LOG_FILE, read_lines
 from training_jobs.probe import probe_losses
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter, rank
@@ -32,12 +33,13 @@ from training_jobs.stage import TRAINABLE_FILE, Stage, prepare
 from training_jobs.step import DivergedError, diverged_at, take_step
 from training_jobs.stopping import StopRequest, TerminatedError, grace_warning, stop_on_sigterm
 from training_jobs.supervisor import die_with_parent
+from training_jobs.tracked_data import drawn_dataset
 from training_jobs.tracking import TrackedRun, tracked_run
+from training_jobs.training_log import TrainingLog, analyse, first_comparable_step
 from training_jobs.watchdog import Watchdog
 from validation.atomic import replacing_directory, write_text
 from validation.digests import digest_directory
 
-HISTORY_FILE = "history.json"
 METRIC_POINTS = 100
 LOG_LINES = 20
 LOG_EVERY_S = 60.0  # at least, however long a step takes: the supervisor takes silence for a hang
@@ -84,8 +86,9 @@ def run(job: TrainJob, report: Reporter) -> None:
             # Not a parameter: those of a run are for ever, and another number of ranks may go on with it.
             tracked.tag("world_size", str(world.size))
             tracked.artifact(job.output_dir / TRAINABLE_FILE)
+            tracked.dataset(drawn_dataset(job.spec.mixture, job.packs_dir, stage.rows.plan))
             _train_or_say_where_from(stage, stop, tracked)
-            result = _finish(stage, tracked.run_id, *_gather(stage))
+            result = _finish(stage, tracked, *_gather(stage))
         # Last, when all that could still fail is done; the checkpoints are needed until then.
         write_result(job.output_dir, result)
         stage.checkpoints.remove_all()
@@ -121,11 +124,15 @@ def _train(stage: Stage, stop: StopRequest, tracked: TrackedRun | None, feeder: 
     last_line_s, must_save, has_warned = time.monotonic(), False, False
     for step in range(len(history.steps), spec.steps):
         stage.watchdog.phase("stepping", step)
-        record, must_stop = take_step(stage.engine, feeder, stage.rows, stage.world, spec, step, stop)
-        history.steps.append(record)
+        record, by_task, must_stop = take_step(
+            stage.engine, feeder, stage.rows, stage.world, spec, step, stop
+        )
+        has_interval = history.add(record, by_task, spec.steps)
         done = step + 1
         if tracked is not None and (step % points == 0 or done == spec.steps):
             tracked.metrics(record.metrics(), step)
+        if tracked is not None and has_interval:
+            tracked.metrics(history.tasks[-1].metrics(history.has_backbone), step)
         if done % lines == 0 or done == spec.steps or time.monotonic() - last_line_s > LOG_EVERY_S:
             last_line_s = time.monotonic()
             stage.report.log(_progress(stage, record, history.steps[-lines:]))
@@ -186,25 +193,45 @@ def _gather(stage: Stage) -> tuple[dict[str, Tensor] | None, list[int]]:
     return whole_weights(stage.engine), peaks
 
 
-def _finish(stage: Stage, run_id: str, weights: dict[str, Tensor] | None, peaks: list[int]) -> dict[str, Any]:
+def _finish(
+    stage: Stage, tracked: TrackedRun, weights: dict[str, Tensor] | None, peaks: list[int]
+) -> dict[str, Any]:
     """Write the model and the history; the result that is to be written; rank 0."""
     output_dir, history = stage.job.output_dir, stage.history
     with replacing_directory(output_dir / "model") as working:
         save_model(stage.engine.module, working, state_dict=weights)
         AutoTokenizer.from_pretrained(stage.job.start_dir).save_pretrained(working)
     write_text(output_dir / HISTORY_FILE, json.dumps(history.to_json()))
-    return history.figures() | {
-        "stage": stage.spec.stage,
-        "steps": stage.spec.steps,
-        "seconds": round(time.monotonic() - stage.started, 2),
-        "resumed_from": stage.resumed_from,
-        "trainable_parameters": stage.trainable_values,
-        "world_size": stage.world.size,
-        "peak_bytes": peaks,
-        "mlflow_run_id": run_id,
-        "model_digest": digest_directory(output_dir / "model"),
-        "loss_curve_markdown": history.plot_markdown(stage.spec.stage),
-    }
+    analysis = _analysis(stage)
+    tracked.metrics(analysis.metrics(), stage.spec.steps - 1)
+    tracked.tag("verdict", analysis.verdict)
+    tracked.text(analysis.markdown(), "training_log.md")
+    stage.report.log(f"{stage.spec.stage}: {analysis.verdict}: {analysis.why}")
+    return (
+        history.figures()
+        | analysis.figures()
+        | {
+            "stage": stage.spec.stage,
+            "steps": stage.spec.steps,
+            "seconds": round(time.monotonic() - stage.started, 2),
+            "resumed_from": stage.resumed_from,
+            "trainable_parameters": stage.trainable_values,
+            "world_size": stage.world.size,
+            "peak_bytes": peaks,
+            "mlflow_run_id": tracked.run_id,
+            "model_digest": digest_directory(output_dir / "model"),
+            "loss_curve_markdown": history.plot_markdown(stage.spec.stage),
+            "task_losses_markdown": history.plot_tasks_markdown(f"{stage.spec.stage}, by task"),
+        }
+    )
+
+
+def _analysis(stage: Stage) -> TrainingLog:
+    curriculum, log = stage.spec.curriculum, stage.job.output_dir / LOG_FILE
+    since = first_comparable_step(
+        stage.spec.steps, curriculum.until_share if curriculum is not None else None
+    )
+    return analyse(stage.history, read_lines(log) if log.is_file() else (), since)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from packs import CODES, Messages, pack_job, training_row, write_lake
 
 from assets.outputs import Output
-from assets.stage_packs import BALANCE_CHECK, check_balance, publish_ledger
+from assets.stage_packs import BALANCE_CHECK, check_balance, drawn_table, publish_ledger
 from models import extend_text_tokenizer, make_byte_tokenizer
 from pipelines.sql import query
 from training_jobs.pack import run
@@ -99,3 +99,18 @@ def test_the_same_pack_gives_the_same_bytes(packed: tuple[Lake, Output]) -> None
     lake.write_manifest("sample_ledger", "tiny-sft", "0" * 64, {"parts": []})
     publish_ledger(lake, "tiny", "sft", pack)
     assert [lake.read_bytes(path) for path in parts] == before
+
+
+def test_what_was_drawn_is_a_table_with_each_sources_share(packed: tuple[Lake, Output]) -> None:
+    sources = read_plan(packed[1].path)["sources"]
+    table = drawn_table(sources)
+    rows = {(one.data["corpus"], one.data["task"]): one.data for one in table.records}
+    assert [(pair, rows[pair]["rows"], rows[pair]["samples"]) for pair in rows] == [
+        (("c", "asr"), 3, 3),
+        (("d", "asr"), 6, 12),
+        (("d", "text"), 0, 0),
+    ]
+    assert [column.name for column in table.schema.columns] == list(table.records[0].data)
+    assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1, abs=1e-5)
+    assert rows["d", "asr"]["tokens"] == sources["d/asr"]["tokens"]
+    assert rows["d", "asr"]["hours"] == pytest.approx(12 / 3600, abs=1e-4)

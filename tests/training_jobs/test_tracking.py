@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mlflow.data import get_source
 from process_trees import StartProcess
 from pydantic import ValidationError
 
 from training_jobs.jobs import Tracking
+from training_jobs.tracked_data import drawn_dataset
 from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.tracking_store import EXPERIMENTS, connect
 from validation.strict import explain
@@ -158,3 +161,32 @@ def test_processes_that_make_the_store_at_the_same_time_agree(
     assert [process.wait(300) for process in processes] == [0, 0, 0]
     names = [experiment.name for experiment in connect(tracking).search_experiments()]
     assert sorted(names) == sorted([*EXPERIMENTS, "Default"])
+
+
+def test_a_pack_is_a_dataset_of_the_run_with_what_each_source_gave(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    """Told again by a run that goes on, it is still one; another pack of the same data is another."""
+    sources = {
+        "digits/asr": {"rows": 9, "drawn": 6, "samples": 12, "tokens": 300, "hours": 0.25},
+        "digits/tts": {"rows": 9, "drawn": 9, "samples": 9, "tokens": 100, "hours": 0.5},
+    }
+    plan = {"data_digest": "d" * 64, "sources": sources}
+    packs = [tmp_path / "one", tmp_path / "two"]
+    with tracked_run(tracking, "voxline/training", "data", {}) as run:
+        for place in (*packs, packs[0]):
+            run.dataset(drawn_dataset("pretraining", place, plan))
+    found = connect(tracking).get_run(run.run_id).inputs.dataset_inputs
+    assert sorted(one.dataset.name for one in found) == ["pretraining-one", "pretraining-two"]
+    one = next(one for one in found if one.dataset.name == "pretraining-one")
+    assert one.dataset.digest == "d" * 36
+    assert {tag.key: tag.value for tag in one.tags} == {
+        "mlflow.data.context": "training", "rows": "15", "samples": "21", "tokens": "400", "hours": "0.75",
+    }  # fmt: skip
+    counts = json.loads(one.dataset.profile)
+    assert counts["data_digest"] == "d" * 64
+    assert counts["sources"]["digits/asr"] == {
+        "rows": 6, "samples": 12, "tokens": 300, "hours": 0.25, "share": 0.75,
+    }  # fmt: skip
+    source = get_source(one.dataset)
+    assert Path(source.uri) == packs[0]

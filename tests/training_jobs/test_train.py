@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from models import MctpForCausalLM, extend_model, load_model, save_model
 from models.windowed_attention import WINDOWED
 from training_jobs import stage, train
 from training_jobs.batches import PackedRows
-from training_jobs.history import StepRecord
+from training_jobs.history import StepRecord, TaskLosses
 from training_jobs.jobs import Tracking, read_result
 from training_jobs.probe import PROBE_ROWS
 from training_jobs.reporting import Reporter
@@ -60,6 +61,10 @@ def test_a_stage_learns_and_leaves_model_history_and_figures(
     assert figures["resumed_from"] is None
     assert figures["loss_curve_markdown"].startswith("![sft](data:image/png;base64,")
     assert len(losses(tmp_path)) == SPEC.steps
+    assert (figures["verdict"], figures["warnings"], figures["errors"]) == ("too short", 0, 0)
+    assert 0 <= figures["waiting_share"] < 1
+    assert figures["task_losses_markdown"].startswith("![sft, by task](data:image/png;base64,")
+    assert set(figures["analysis"]["curves"]) == {"loss", "backbone", "module 0", "module 1", "task text"}
     model = load_model(tmp_path / "model")
     assert model.config.num_nextn_predict_layers == SPEC.mctp_modules
     assert (tmp_path / "model" / "tokenizer.json").is_file()
@@ -79,9 +84,19 @@ def _assert_tracked(tracking: Tracking, figures: dict[str, Any]) -> None:
         "learning_rate",
         "grad_norm",
         "tokens_per_s",
+        "waiting_share",
+        "loss_task_text",
+        "loss_task_text_module_1",
+        "waiting_share_of_stage",
+        "log_warnings",
+        "gradient_spikes",
     }
     assert names <= run.data.metrics.keys()
     assert run.data.params["steps"] == "12"
+    assert run.data.tags["verdict"] == "too short"
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.digest == "d"
+    assert json.loads(data.dataset.profile)["sources"]["c/text"]["rows"] == 60
 
 
 @pytest.mark.usefixtures("one_rank")
@@ -154,9 +169,9 @@ def test_a_loss_that_explodes_stops_the_stage_with_step_samples_and_the_checkpoi
 ) -> None:
     """No checkpoint is made after a step that may be its first."""
 
-    def rising(*arguments: Any) -> tuple[StepRecord, bool]:
-        record, must_stop = take_step(*arguments)
-        return replace(record, loss=record.loss + 50.0 * (record.step >= 9)), must_stop
+    def rising(*arguments: Any) -> tuple[StepRecord, TaskLosses, bool]:
+        record, by_task, must_stop = take_step(*arguments)
+        return replace(record, loss=record.loss + 50.0 * (record.step >= 9)), by_task, must_stop
 
     monkeypatch.setattr(train, "take_step", rising)
     explosion = Explosion(window=8, nats=20.0, deviations=10.0, gradient_factor=1e4, in_a_row=2)
