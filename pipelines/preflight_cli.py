@@ -142,6 +142,7 @@ def _print(profile: str, found: dict[str, Any]) -> None:
     )
     _console.print(_models(found["stages"]))
     _console.print(_memory(found["stages"], found["usable_share"]))
+    _console.print(_moments(found["stages"]))
     _console.print(_work(found["stages"]))
     origins = sorted({stage["speed_from"] for stage in found["stages"] if stage["speed_from"] is not None})
     for origin in origins:
@@ -182,11 +183,21 @@ def _memory(stages: list[dict[str, Any]], usable_share: float) -> Table:
             ranks,
             str(stage["zero_stage"]),
             *(_gib(one[kind]) for kind in (*_KINDS, "total")),
-            one["moment"],
             _gib(one["room"]),
             "yes" if stage["fits"] else "[bold red]no[/bold red]",
-            _gib(one["host"]),
         )
+    return table
+
+
+def _moments(stages: list[dict[str, Any]]) -> Table:
+    names = [moment["moment"] for moment in stages[0]["moments"]]
+    table = _table("GiB per rank at", *names, "logits at most", "host")
+    table.caption = "start: weights are laid out; backward: as it begins; reduced: all gradients are there"
+    for stage in stages:
+        moments = stage["moments"]
+        cells = [_gib(one["total"]) for one in moments]
+        logits = max(one["logits"] for one in moments)
+        table.add_row(stage["stage"], *cells, _gib(logits), _gib(stage["memory"]["host"]))
     return table
 
 
@@ -214,7 +225,7 @@ def _work(stages: list[dict[str, Any]]) -> Table:
 def _table(*columns: str) -> Table:
     table = Table()
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
+        table.add_column(column, justify="right" if index else "left", no_wrap=index == 0)
     return table
 
 

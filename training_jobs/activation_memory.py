@@ -28,7 +28,7 @@ class Sizes:
         parameters: values in all, a tied head counted once.
         per_module: values of one module; 0 without modules.
         groups: values that are trained, by group of the optimizer.
-        largest: values of the largest parameter, which is the embedding.
+        largest: values of the largest parameter, which is the embedding; ``largest_trained`` of those with a gradient.
         is_tied: whether the head is the embedding.
     """
 
@@ -43,6 +43,7 @@ class Sizes:
     per_module: int
     groups: tuple[int, ...]
     largest: int
+    largest_trained: int
     is_tied: bool
     trains_backbone: bool
     trains_head: bool

@@ -34,6 +34,7 @@ KINDS = ("weights", "gradients", "optimizer", "activations", "logits")
 # DeepSpeed's defaults (runtime/zero/config.py), in values, which our configuration leaves as they are.
 BUCKET = 500_000_000  # reduce_bucket_size
 _LIVE = 1_000_000_000  # stage3_max_live_parameters and stage3_max_reuse_distance
+_GATHERED = 50_000_000  # stage3_prefetch_bucket_size: what is gathered at a time
 _SUB_GROUP = 1_000_000_000  # sub_group_size: what ZeRO 3 updates at a time
 _FLOAT64 = 8  # of a gradient's norm
 
@@ -157,7 +158,8 @@ def _weights(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> _Weig
     """All of them below ZeRO 3: bP; while a group is laid out flat it is there twice (``flatten_dense_tensors``).
 
     ZeRO 3 loads the whole model and keeps bP/ranks, on the host where weights are offloaded. What a pass gathers stays,
-    up to DeepSpeed's limit on live values and one parameter more; a single rank gathers nothing.
+    up to DeepSpeed's limit on live values and one parameter more; what arrives together lies beside it, too, until all
+    of it has been asked for (``AllGatherCoalescedHandle``). A single rank gathers nothing.
     """
     size, whole = device.value_bytes, sizes.parameters * device.value_bytes
     if spec.zero_stage != 3:
@@ -167,7 +169,8 @@ def _weights(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> _Weig
     share = ceil(sizes.parameters / ranks) * size
     kept = 0 if spec.offload == "weights" and device.kind == "cuda" else share
     gathers = ranks > 1 or spec.offload == "weights"
-    live = min(sizes.parameters, _LIVE + sizes.largest) * size if gathers else 0
+    live = min(sizes.parameters, _LIVE + sizes.largest) + min(sizes.parameters, _GATHERED)
+    live *= size * gathers
     return _Weights(Memory("start", weights=whole + share), kept + live, kept)
 
 
@@ -184,7 +187,7 @@ def _optimizer(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> tup
     if spec.offload == "none":
         return state, 0
     if spec.zero_stage != 3:
-        return 0, state + share * (FLOAT32 + size) + sizes.largest * size
+        return 0, state + share * (FLOAT32 + size) + sizes.largest_trained * size
     weights = ceil(sizes.parameters / ranks) * size if spec.offload == "weights" else 0
     return 0, state + 2 * share * FLOAT32 + weights
 
@@ -200,12 +203,12 @@ def _adam(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> int:
 def _at_a_time(sizes: Sizes, spec: StageSpec, ranks: int) -> int:
     """Values of the largest tensor that is updated at once."""
     share = ceil(max(sizes.groups) / ranks)
-    return min(share, _SUB_GROUP + ceil(sizes.largest / ranks)) if spec.zero_stage == 3 else share
+    return min(share, _SUB_GROUP + ceil(sizes.largest_trained / ranks)) if spec.zero_stage == 3 else share
 
 
 def _norm_bytes(sizes: Sizes, ranks: int) -> int:
     """The norm of a gradient is taken in float64 (``get_grad_norm_direct``), one gradient after another."""
-    return min(sizes.largest, ceil(sizes.trainable / ranks)) * _FLOAT64
+    return min(sizes.largest_trained, ceil(sizes.trainable / ranks)) * _FLOAT64
 
 
 def _kind_of(spec: StageSpec, device: Device) -> str:
@@ -223,9 +226,9 @@ def _buckets(sizes: Sizes, bytes_of_value: int, device: Device, count: int) -> t
     """
     full = BUCKET * bytes_of_value * count if device.kind == "cuda" else 0
     bucket = full or min(sizes.trainable, BUCKET) * bytes_of_value
-    is_oversized = sizes.largest > BUCKET
-    copy = min(sizes.trainable, max(BUCKET, sizes.largest)) * bytes_of_value
-    return bucket, copy, sizes.largest * bytes_of_value * is_oversized
+    is_oversized = sizes.largest_trained > BUCKET
+    copy = min(sizes.trainable, max(BUCKET, sizes.largest_trained)) * bytes_of_value
+    return bucket, copy, sizes.largest_trained * bytes_of_value * is_oversized
 
 
 def _of_stage_1_and_2(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> _Gradients:
@@ -254,7 +257,9 @@ def _of_stage_1_and_2(sizes: Sizes, spec: StageSpec, ranks: int, device: Device)
     at_end = copy if is_compact else max(copy, parts)
     reduced = moved + first + bucket + at_end + 2 * oversized
     if spec.offload != "none":
-        return _Gradients(held, flowing + sizes.largest * size, reduced + sizes.largest * size, parts)
+        return _Gradients(
+            held, flowing + sizes.largest_trained * size, reduced + sizes.largest_trained * size, parts
+        )
     flat = 0 if is_compact else _at_a_time(sizes, spec, ranks) * FLOAT32
     return _Gradients(held, flowing, reduced, parts, flat)
 

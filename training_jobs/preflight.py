@@ -234,7 +234,7 @@ def _as_json(one: Reckoned, place: Place, job: PreflightJob, per_token: dict[Sta
         },
         "memory": {kind: getattr(peak, kind) for kind in KINDS}
         | {"total": peak.total, "moment": peak.moment, "room": one.room, "host": one.memory.host},
-        "moments": {moment.moment: moment.total for moment in one.memory.moments},
+        "moments": [asdict(moment) | {"total": moment.total} for moment in one.memory.moments],
         "fits": fits(one, place),
         "steps": spec.steps,
         "tokens_per_step": tokens_per_step,

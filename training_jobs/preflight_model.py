@@ -132,6 +132,7 @@ def sizes_of(model: MctpForCausalLM, spec: StageSpec) -> Sizes:
         per_module=sum(values[name] for name in own) // modules if modules else 0,
         groups=tuple(sum(prod(one.shape) for one in group["params"]) for group in groups),
         largest=max(values.values()),
+        largest_trained=max(prod(one.shape) for one in model.parameters() if one.requires_grad),
         is_tied=bool(config.tie_word_embeddings),
         trains_backbone=spec.trainable == "all",
         trains_head=model.lm_head.weight.requires_grad,

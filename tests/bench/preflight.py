@@ -3,14 +3,17 @@
     python tests/bench/preflight.py                  # all cases; some minutes
     python tests/bench/preflight.py --only 0 3       # some of them
 
-Each rank is a process of its own. It joins the others, notes the memory it has (the runtime), makes the stage ready by
-the project's own code and takes a few steps. Measured is its peak (``ru_maxrss``, as in a stage's ``result.json``) less
-the runtime: what the model, its optimizer and its steps have taken.
+Each rank is a process of its own. It joins the others, takes a step of a model of a few thousand values, so that all
+code is loaded, and notes the memory it has: the runtime. Then it makes the stage ready by the project's own code and
+takes two steps. Measured is its peak (``ru_maxrss``, as in a stage's ``result.json``) less the runtime: what the model,
+its optimizer and its steps have taken. Blocks from 128 KiB on go back to the system when they are freed, as those of a
+model of any real size do by themselves: else the peak would count what a heap keeps for later.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import socket
@@ -19,10 +22,15 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training_jobs.distributed import World
+    from training_jobs.spec import Stage, StageSpec
 
 LIMIT = 0.15  # of a prediction's distance to what was measured
-STEPS = 3  # from the second on Adam's state is there
+COLLECTIVE_S = 600.0  # on a busy machine
+STEPS = 2  # in the second one Adam's state is there
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class Case:
     ranks: int = 1
     zero_stage: int = 2
     checkpointing: bool = False
-    batch_rows: int = 2
-    sequence_length: int = 512
-    stage: str = "sft"
+    passes: int = 1
+    sequence_length: int = 256
+    stage: Stage = "sft"
 
     @property
     def name(self) -> str:
@@ -45,11 +53,12 @@ class Case:
             f"ZeRO {self.zero_stage}",
             f"{self.sequence_length} tokens",
         ]
-        if self.batch_rows > self.ranks:
-            words.append(f"{self.batch_rows // self.ranks} passes")
+        if self.passes > 1:
+            words.append(f"{self.passes} passes")
         return ", ".join([*words, *(["checkpointed"] if self.checkpointing else [])])
 
 
+LONG = 2048
 CASES = (
     Case(zero_stage=1),
     Case(zero_stage=2),
@@ -57,12 +66,12 @@ CASES = (
     Case(ranks=2, zero_stage=1),
     Case(ranks=2, zero_stage=2),
     Case(ranks=2, zero_stage=3),
-    Case(ranks=2, zero_stage=2, batch_rows=4),
-    Case(ranks=2, zero_stage=1, batch_rows=4),
-    Case(batch_rows=1, sequence_length=4096),
-    Case(batch_rows=1, sequence_length=4096, checkpointing=True),
-    Case(batch_rows=1, sequence_length=4096, stage="single_mctp"),
-    Case(ranks=2, zero_stage=3, batch_rows=2, sequence_length=4096, checkpointing=True),
+    Case(ranks=2, zero_stage=1, passes=2),
+    Case(ranks=2, zero_stage=2, passes=2),
+    Case(sequence_length=LONG),
+    Case(sequence_length=LONG, checkpointing=True),
+    Case(sequence_length=LONG, stage="single_mctp"),
+    Case(ranks=2, zero_stage=3, sequence_length=LONG, checkpointing=True),
 )
 
 
@@ -100,26 +109,32 @@ def compare(folder: Path, case: Case) -> dict[str, Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(case.ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"CASE": json.dumps(asdict(case)), "OMP_NUM_THREADS": "1"}
+    common |= {
+        "CASE": json.dumps(asdict(case)),
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": str(128 << 10),
+    }
     started = [
         _started(["--rank", str(folder)], common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(case.ranks)
     ]
     found = [_last_line(process) for process in started]
-    most = max(found, key=lambda one: one["peak"] - one["runtime"])
-    measured = most["peak"] - most["runtime"]
-    return {
+    most = max(found, key=lambda one: int(one["peak"]) - int(one["runtime"]))
+    measured, predicted = most["peak"] - most["runtime"], most["moments"][most["moment"]]
+    row = {
         "stage": case.name,
         "runtime": round(most["runtime"] / 2**20),
-        "predicted": round(most["predicted"] / 2**20),
+        "predicted": round(predicted / 2**20),
         "at": most["moment"],
         "measured": round(measured / 2**20),
-        "predicted to measured": most["predicted"] / measured,
+        "predicted to measured": predicted / measured,
     }
+    sys.stderr.write(f"{row}\n")
+    return row
 
 
 def prepare(folder: Path, is_small: bool) -> None:
-    """Make what the cases start from: a model of 25 million parameters, and rows."""
+    """Make what the cases start from: a model of 25 million parameters, and rows; and what is to load the code."""
     from stage_runs import make_base, make_packs
 
     from training_jobs.profile import TinyBackbone
@@ -131,70 +146,78 @@ def prepare(folder: Path, is_small: bool) -> None:
         layers=4,
         attention_heads=8,
         key_value_heads=2,
-        max_position_embeddings=4096,
+        max_position_embeddings=LONG,
     )
     make_base(folder, sizes, codes=4096)
     for length in {case.sequence_length for case in CASES}:
-        make_packs(folder / f"packs-{length}", length, count=1200)
+        make_packs(folder / f"packs-{length}", length, count=1000)
+    make_base(folder / "first")
+    make_packs(folder / "first" / "packs")
 
 
 def measure(folder: Path, case: Case) -> dict[str, Any]:
     """Take the steps as one rank; bytes of runtime and peak, and what was predicted."""
     import psutil
-    from stage_runs import make_job
 
     from models.checkpoints import read_config
     from training_jobs.distributed import joined
     from training_jobs.engine import peak_bytes
-    from training_jobs.feeding import Feeder, rows_of_steps
-    from training_jobs.jobs import Tracking
     from training_jobs.preflight import Place, reckon
     from training_jobs.preflight_model import sizes_of, stage_model
-    from training_jobs.reporting import Reporter
-    from training_jobs.spec import load_stage
-    from training_jobs.stage import prepare as ready
-    from training_jobs.step import take_step
-    from training_jobs.stopping import StopRequest
-    from training_jobs.watchdog import Watchdog
 
-    spec = load_stage(case.stage, "tiny").model_copy(  # type: ignore[arg-type]  # it is one of them
+    spec = spec_of(case)
+    with joined(spec, COLLECTIVE_S) as world:
+        first = spec.model_copy(update={"sequence_length": 64})
+        train(folder / "first", folder / "first" / "packs", first, world)
+        gc.collect()
+        runtime = psutil.Process().memory_info().rss
+        train(folder, folder / f"packs-{case.sequence_length}", spec, world)
+        peak = peak_bytes(world.device)
+    sizes = sizes_of(stage_model(read_config(folder / "model"), spec), spec)
+    place = Place("cpu", "CPU", case.ranks, 1, False, None, case.ranks)
+    needed = reckon(spec, sizes, place, case.ranks).memory
+    moments = {one.moment: one.total for one in needed.moments}
+    return {"runtime": runtime, "peak": peak, "moment": needed.peak.moment, "moments": moments}
+
+
+def spec_of(case: Case) -> StageSpec:
+    """The stage's hyper-parameters, in which two modules are enough."""
+    from training_jobs.spec import load_stage
+
+    return load_stage(case.stage, "tiny").model_copy(
         update={
             "zero_stage": case.zero_stage,
             "gradient_checkpointing": case.checkpointing,
-            "batch_rows": case.batch_rows,
+            "batch_rows": case.ranks * case.passes,
             "sequence_length": case.sequence_length,
             "mctp_modules": 1 if case.stage == "single_mctp" else 2,
             "steps": STEPS,
         }
     )
-    rank = int(os.environ["RANK"])
-    output = Path(tempfile.mkdtemp(dir=folder))
-    tracking = Tracking(uri="", artifact_root="", tags={})  # nothing is tracked
-    job = make_job(output, folder / "model", folder / f"packs-{case.sequence_length}", tracking, spec)
-    with (
-        joined(spec, job.limits.collective_s) as world,
-        Watchdog(output, rank, job.limits.collective_s) as watchdog,
-    ):
-        runtime = psutil.Process().memory_info().rss
+
+
+def train(start: Path, packs: Path, spec: StageSpec, world: World) -> None:
+    """Make the stage ready and take its steps; what it was is gone afterwards."""
+    from stage_runs import make_job
+
+    from training_jobs.feeding import Feeder, rows_of_steps
+    from training_jobs.jobs import Tracking
+    from training_jobs.reporting import Reporter
+    from training_jobs.stage import prepare as ready
+    from training_jobs.step import take_step
+    from training_jobs.stopping import StopRequest
+    from training_jobs.watchdog import Watchdog
+
+    output = Path(tempfile.mkdtemp(dir=start))
+    job = make_job(output, start / "model", packs, Tracking(uri="", artifact_root="", tags={}), spec)
+    with Watchdog(output, world.rank, COLLECTIVE_S) as watchdog:
         stage = ready(job, world, Reporter(lambda line: None), watchdog)
-        steps = rows_of_steps(
-            stage.rows, range(STEPS), rank, world.size, spec.micro_batch, spec.accumulation(world.size)
-        )
+        passes = spec.accumulation(world.size)
+        steps = rows_of_steps(stage.rows, range(STEPS), world.rank, world.size, spec.micro_batch, passes)
         with Feeder(stage.rows, steps, world.device) as feeder:
             for step in range(STEPS):
                 take_step(stage.engine, feeder, stage.rows, world, spec, step, StopRequest())
-        peak = peak_bytes(world.device)
-    sizes = sizes_of(stage_model(read_config(folder / "model"), spec), spec)
-    needed = reckon(
-        spec, sizes, Place("cpu", "CPU", world.size, 1, False, None, world.size), world.size
-    ).memory
-    return {
-        "runtime": runtime,
-        "peak": peak,
-        "predicted": needed.peak.total,
-        "moment": needed.peak.moment,
-        "moments": {one.moment: one.total >> 20 for one in needed.moments},
-    }
+        stage.engine.destroy()
 
 
 def _started(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
