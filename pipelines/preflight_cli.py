@@ -171,9 +171,9 @@ def _models(stages: list[dict[str, Any]]) -> Table:
 
 
 def _memory(stages: list[dict[str, Any]], usable_share: float) -> Table:
-    table = _table("GiB per rank", "ranks", "ZeRO", *_KINDS, "total", "at", "usable", "fits", "host")
+    table = _table("GiB per rank", "ranks", "ZeRO", *_KINDS, "total", "usable", "fits")
     table.caption = (
-        f"at the moment that needs most; usable are {usable_share:.0%} of a device; host: beside it"
+        f"at the moment of a step that needs most (below); usable are {usable_share:.0%} of a device"
     )
     for stage in stages:
         one = stage["memory"]

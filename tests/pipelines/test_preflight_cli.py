@@ -23,32 +23,23 @@ def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOXLINE_BASE_MODEL", raising=False)
 
 
-def test_a_profile_that_fits_is_shown_whole_and_as_json(tmp_path: Path) -> None:
-    shown = runner.invoke(app, ["preflight", "--profile", "tiny", "--home", str(tmp_path)])
-    assert shown.exit_code == 0, shown.output
-    for word in ("weights", "gradients", "optimizer", "activations", "logits", "not measured", "sft"):
-        assert word in shown.output
+def test_a_profile_that_fits_is_given_to_programs_as_json(tmp_path: Path) -> None:
     arguments = ["preflight", "--profile", "tiny", "--json", "--tokens-per-second", "1000"]
-    found = json.loads(runner.invoke(app, [*arguments, "--home", str(tmp_path)]).output)
+    done = runner.invoke(app, [*arguments, "--home", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
     assert found["profile"] == "tiny"
     first = found["stages"][0]
     assert first["hours"] == pytest.approx(400 * 2 * 1024 / 1000 / 3600)
 
 
-def test_what_does_not_fit_ends_with_two_and_says_what_to_change(tmp_path: Path) -> None:
-    arguments = [
-        "preflight",
-        "--profile",
-        "7b",
-        "--gpus",
-        "8",
-        "--gpu-memory-gib",
-        "40",
-        "--home",
-        str(tmp_path),
-    ]
-    shown = runner.invoke(app, arguments)
+def test_what_does_not_fit_is_shown_ends_with_two_and_says_what_to_change(tmp_path: Path) -> None:
+    arguments = ["preflight", "--profile", "7b", "--gpus", "8", "--gpu-memory-gib", "40"]
+    shown = runner.invoke(app, [*arguments, "--home", str(tmp_path)])
     assert shown.exit_code == 2
+    for word in ("weights", "gradients", "optimizer", "activations", "logits", "not measured", "sft"):
+        assert word in shown.stdout
+    assert "10,317,912,576" in shown.stdout
     assert "does not fit on 8 ranks" in shown.stderr
     assert "It fits with" in shown.stderr
 
