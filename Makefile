@@ -62,6 +62,7 @@ bench: install ## Measure the audio path, the decode modes and training steps
 	@$(BIN)/python tests/bench/attention.py
 	@$(BIN)/python tests/bench/packing.py
 	@$(BIN)/python tests/bench/training.py
+	@$(BIN)/python tests/bench/preflight.py
 
 clean: ## Remove the state of local runs and all caches; .venv stays
 	@find $(HOME_DIR) -mindepth 1 -maxdepth 1 ! -name dagster.yaml -exec rm -rf {} +

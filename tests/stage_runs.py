@@ -45,29 +45,29 @@ SPEC = load_stage("sft", "tiny").model_copy(
 )
 
 
-def make_base(output: Path) -> Path:
+def make_base(output: Path, sizes: TinyBackbone = SIZES, codes: int = CODES) -> Path:
     """The model that a stage starts from; returns its directory."""
-    job = BaseModelJob(settings=BaseModelSettings(make=SIZES), audio_codes=CODES, seed=1, output_dir=output)
+    job = BaseModelJob(settings=BaseModelSettings(make=sizes), audio_codes=codes, seed=1, output_dir=output)
     base_model.run(job, Reporter(lambda line: None))
     return output / "model"
 
 
-def make_packs(directory: Path) -> Path:
-    """Sixteen rows of short counting samples, packed by the project's own functions."""
+def make_packs(directory: Path, length: int = LENGTH, count: int = 60) -> Path:
+    """Rows of short counting samples, packed by the project's own functions: sixteen of 64 tokens from 60 samples."""
     rng = np.random.default_rng(0)
     samples = []
-    for number in range(60):
+    for number in range(count):
         start, size = int(rng.integers(0, 200)), int(rng.integers(8, 24))
         ids = (start + np.arange(size, dtype=np.int32)) % 250
         samples.append(Sample(f"c/{number}", ("c", "text"), ids, ids.copy()))
-    rows = pack_best_fit([len(sample) for sample in samples], [0] * len(samples), LENGTH, rng)
-    packed = [fill_row([samples[index] for index in row], LENGTH, 0) for row in rows]
-    write_rows(directory, packed, len(packed), LENGTH)
+    rows = pack_best_fit([len(sample) for sample in samples], [0] * len(samples), length, rng)
+    packed = [fill_row([samples[index] for index in row], length, 0) for row in rows]
+    write_rows(directory, packed, len(packed), length)
     plan = {
         "tokens": sum(row.tokens for row in packed),
         "data_digest": "d",
         "seed": 0,
-        "sequence_length": LENGTH,
+        "sequence_length": length,
         "tasks": ["text"],
         "sources": {"c/text": {"drawn": 60, "samples": 60, "tokens": 900, "hours": 0.0}},
     }

@@ -21,7 +21,7 @@ from training_jobs.profile import (
     MixtureItem,
     ProgramLimits,
 )
-from training_jobs.spec import StageSpec
+from training_jobs.spec import Stage, StageSpec
 from validation.atomic import write_text
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain
@@ -159,6 +159,30 @@ class RegisterJob(Strict):
     benchmark_dir: Path
     output_dir: Path
     tracking: Tracking
+
+
+class MeasuredStage(Strict):
+    """The speed of a stage that has been trained."""
+
+    stage: Stage
+    tokens_per_second: float = Field(gt=0, description="of all ranks together")
+    ranks: int = Field(gt=0)
+
+
+class PreflightJob(Strict):
+    """Reckon what the stages need, before anything is trained; output: ``<output_dir>/result.json`` alone."""
+
+    specs: list[StageSpec]
+    base_model: BaseModelSettings
+    audio_codes: int
+    gpus: int | None = Field(default=None, gt=0, description="null: those of this machine, else its CPUs")
+    gpu_memory_gib: float = Field(gt=0, description="of each GPU, where this machine has none to ask")
+    tokens_per_second: float | None = Field(
+        default=None, gt=0, description="of all ranks together, in the first stage; null: see measured"
+    )
+    measured: list[MeasuredStage] = Field(description="the home's own stages, in order")
+    home: Path
+    output_dir: Path
 
 
 JobT = TypeVar("JobT", bound=Strict)
