@@ -24,6 +24,7 @@ _DESCRIPTIONS = {
     "assets/report/templates/page.html": "the frame of both: nothing on it runs or is fetched",
     "assets/report/templates/style.css": "how they look, on white and on dark, wide and narrow",
     "docs/images/dagster_partition.png": "Dagster's page of one corpus",
+    "docs/images/loss_through_kills.png": "a stage killed five times, over the undisturbed one",
     "docs/images/report.png": "the beginning of a corpus' page",
 }
 _MOST_CHARACTERS = 110
