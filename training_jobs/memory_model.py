@@ -177,13 +177,13 @@ def _weights(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> _Weig
 def _optimizer(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> tuple[int, int]:
     """Bytes on the device and on the host: float32 weights and Adam's moments, 12S.
 
-    ZeRO 1 and 2 keep a float32 copy of the weights in float32, too (``single_partition_of_fp32_groups``); ZeRO 3 does
-    not (``_create_fp32_partitions``): 8S there. Offloaded, there is a float32 gradient beside (4S), and what travels:
+    There is a float32 copy of the weights in float32, too (``single_partition_of_fp32_groups``; ZeRO 3 means to do
+    without in ``_create_fp32_partitions``, but compares a device with its name). Offloaded, there is a float32 gradient
+    beside (4S), and what travels:
     the new weights (bS) and the largest gradient in ZeRO 1 and 2, all gradients (4S) in ZeRO 3.
     """
     share, size = ceil(sizes.trainable / ranks), device.value_bytes
-    has_copy = spec.zero_stage != 3 or device.is_bfloat16 or spec.offload != "none"
-    state = share * FLOAT32 * (3 if has_copy else 2)
+    state = share * FLOAT32 * 3
     if spec.offload == "none":
         return state, 0
     if spec.zero_stage != 3:
