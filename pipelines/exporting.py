@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from assets.workspace import Workspace
 from pipelines.status import registry
 from training_jobs.export_weights import CARD_FILE, Exported, export_weights
 from training_jobs.jobs import RESULT_FILE, read_result
+from training_jobs.lineage import json_file
 from training_jobs.model_card import CardFacts, model_card
 from training_jobs.spec import STAGES
 from training_jobs.tracking_store import REGISTERED_MODEL
@@ -88,7 +88,7 @@ def find(workspace: Workspace, what: str) -> Wanted:
     known = registry(workspace).get("aliases", {})
     version = known.get(what, what)
     for path in sorted((workspace.training_dir / "registered_model").glob("*")):
-        result, job = read_result(path), _json(path / "job.json")
+        result, job = read_result(path), json_file(path / "job.json")
         if result is not None and str(result["version"]) == version:
             return Wanted(
                 name=f"{REGISTERED_MODEL} version {version}",
@@ -108,7 +108,7 @@ def find(workspace: Workspace, what: str) -> Wanted:
 def _stage(workspace: Workspace, stage: str) -> Wanted:
     outputs = Outputs(workspace.training_dir)
     output = outputs.present(stage)
-    job = _json(output.path / "job.json")
+    job = json_file(output.path / "job.json")
     wanted = job.get("tracking", {}).get("tags", {}).get("tokenizer_digest")
     return Wanted(
         name=f"{stage} ({workspace.profile_name})",
@@ -125,7 +125,7 @@ def _about(outputs: Outputs, asset: str, output: Path) -> dict[str, Any] | None:
     found = outputs.find(asset)
     if (
         found is None
-        or beside(found.path, Path(_json(found.path / "job.json")["model_dir"]).parent) != output
+        or beside(found.path, Path(json_file(found.path / "job.json")["model_dir"]).parent) != output
     ):
         return None
     return read_result(found.path)
@@ -161,7 +161,7 @@ def _ratio(workspace: Workspace, stages: list[TrainedStage]) -> tuple[int, ...]:
 
 def _card(workspace: Workspace, wanted: Wanted, stages: list[TrainedStage], exported: Exported) -> str:
     packs = packs_of(stages)
-    corpora = sorted({corpus for pack in packs for corpus in _json(pack / "job.json").get("corpora", [])})
+    corpora = sorted({corpus for pack in packs for corpus in json_file(pack / "job.json").get("corpora", [])})
     tags = stages[-1].job.get("tracking", {}).get("tags", {}) if stages else {}
     digests = {"model": wanted.digest}
     digests |= {
@@ -169,7 +169,7 @@ def _card(workspace: Workspace, wanted: Wanted, stages: list[TrainedStage], expo
     }
     kind = None
     if wanted.tokenizer_dir is not None:
-        kind = _json(wanted.tokenizer_dir / "config.json").get("kind")
+        kind = json_file(wanted.tokenizer_dir / "config.json").get("kind")
     return model_card(
         CardFacts(
             name=wanted.name,
@@ -183,11 +183,3 @@ def _card(workspace: Workspace, wanted: Wanted, stages: list[TrainedStage], expo
             tokenizer_kind=kind,
         )
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    value = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(value, dict)
-    return value

@@ -231,7 +231,7 @@ def _checkpoints(profile: Path, packs: dict[str, str]) -> Iterator[Checkpoint]:
     versions = _versions(profile)
     for stage in STAGES:
         for path in _outputs(profile, stage):
-            job = _json(path / "job.json")
+            job = json_file(path / "job.json")
             packed = Path(job.get("packs_dir", "")).name
             started = "/".join(Path(job.get("start_dir", "")).parts[-3:-1])
             because = packs.get(packed) or (f"started from {started}" if started in saw else "")
@@ -246,7 +246,7 @@ def _versions(profile: Path) -> dict[str, list[str]]:
     """The registered versions of each checkpoint, by "stage/directory"."""
     versions: dict[str, list[str]] = {}
     for path in _outputs(profile, "registered_model"):
-        job, result = _json(path / "job.json"), read_result(path)
+        job, result = json_file(path / "job.json"), read_result(path)
         if result is not None and "model_dir" in job:
             key = "/".join(Path(job["model_dir"]).parts[-3:-1])
             versions.setdefault(key, []).append(str(result["version"]))
@@ -276,7 +276,8 @@ def _rewrite(
             writer.write_table(batch.to_arrow().cast(arrow))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_file(path: Path) -> dict[str, Any]:
+    """What a program has written there; empty where it has not."""
     if not path.is_file():
         return {}
     value = json.loads(path.read_text(encoding="utf-8"))
