@@ -103,3 +103,16 @@ def write_code(directory: Path) -> Path:
     (directory / "configuration_qwen2.py").write_text(CONFIGURATION)
     (directory / "modeling_qwen2.py").write_text(MODELING)
     return directory
+
+
+def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint's files, by name."""
+    return {
+        name: tensor for path in directory.glob("*.safetensors") for name, tensor in load_file(path).items()
+    }
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    """The same names, and bit for bit the same tensors."""
+    assert one.keys() == two.keys()
+    assert not [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]

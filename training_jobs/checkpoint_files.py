@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from training_jobs.history import History
+from validation.local_files import sync
 from validation.strict import Strict, explain
 
 STATE_FILE = "state.json"
@@ -133,15 +134,6 @@ def usable_state(directory: Path, fingerprint: str) -> State | str:
         if describe(path) != expected:
             return f"{name} has changed since it was written"
     return state
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def describe(path: Path) -> FileDigest:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training_jobs.checkpoint_files import State, fault_said, sync, usable_state, write_state, writing
+from training_jobs.checkpoint_files import State, fault_said, usable_state, write_state, writing
 from training_jobs.distributed import World
 from training_jobs.elastic import UNIVERSAL, RanksChangedError, check_convertible, convert, is_laid_out_for
 from training_jobs.history import History
 from validation.errors import UserError
+from validation.local_files import sync
 
 _WORKING = ".saving"
 _CONVERTED = ".converted"

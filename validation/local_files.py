@@ -66,7 +66,7 @@ class NewFile(io.BufferedWriter):
             # Before it is closed: the lock goes then, and a file without one is taken away.
             self._path.replace(place)
             if durable:
-                _sync_folder(place.parent)  # where the new name stands
+                sync(place.parent)  # where the new name stands
         self.close()
 
     def drop(self) -> None:
@@ -84,8 +84,9 @@ class NewFile(io.BufferedWriter):
             raise
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from upstream_weights import AUDIO_CODES, write_code, write_mctp, write_qwen
+from upstream_weights import AUDIO_CODES, assert_same, tensors_of, write_code, write_mctp, write_qwen
 
 from models import extend_text_tokenizer, load_model
 from training_jobs import base_model
@@ -58,17 +58,6 @@ assert tokenizer("<|audio_0|>").input_ids == [279], tokenizer("<|audio_0|>").inp
 assert not [name for name in sys.modules if name.split(".")[0] in ("models", "training_jobs")]
 save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, state)
 """
-
-
-def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor for path in directory.glob("*.safetensors") for name, tensor in load_file(path).items()
-    }
-
-
-def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == two.keys()
-    assert not [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
 
 
 def make_model(source: Path, output: Path, codes: int) -> Path:

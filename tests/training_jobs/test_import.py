@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from upstream_weights import AUDIO_CODES, write_mctp, write_qwen
+from safetensors.torch import save_file
+from upstream_weights import AUDIO_CODES, assert_same, tensors_of, write_mctp, write_qwen
 
 from assets.base_model import source_digest
 from assets.outputs import Outputs
@@ -39,17 +39,6 @@ def boost(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
         pytest.skip("no goldens beside the repository")
     directory = tmp_path / "VITA-Audio-Boost"
     return directory, write_mctp(GOLDENS, directory)
-
-
-def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor for path in directory.glob("*.safetensors") for name, tensor in load_file(path).items()
-    }
-
-
-def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == two.keys()
-    assert not [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
 
 
 def rewrite(path: Path, **changes: Any) -> None:
