@@ -132,7 +132,7 @@ def database(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
             "threads": threads,
             "preserve_insertion_order": False,
         }
-        with duckdb.connect(config=options) as connection:
+        with lake.asked_once(), duckdb.connect(config=options) as connection:
             connection.execute("SET enable_progress_bar = false")
             if not lake.is_local:
                 connection.register_filesystem(lake.filesystem)

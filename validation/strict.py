@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from validation.errors import ConfigurationError
 
 _MOST_NODES = 1_000_000
+_UNKNOWN_KEYS = "unknown_keys"
+# pydantic's own words for these name Python's types, which no file has.
+_WANTED = {
+    "tuple_type": "wanted is a list",
+    "list_type": "wanted is a list",
+    "dict_type": "wanted are keys with values",
+    "model_type": "wanted are keys with values",
+    "model_attributes_type": "wanted are keys with values",
+}
 
 
 class Strict(BaseModel):
@@ -19,13 +29,37 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StrictKeys(Strict):
+    """Refuses unknown keys with those that there are, also where it is one kind of several."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (unknown := [key for key in value if key not in cls.model_fields]):
+            said = f"key{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}"
+            raise PydanticCustomError(
+                _UNKNOWN_KEYS,
+                "unknown {said}; allowed are {allowed}",
+                {"said": said, "allowed": ", ".join(cls.model_fields)},
+            )
+        return value
+
+
 def explain(error: ValidationError) -> str:
-    """The faults of a pydantic error: entry, what is allowed, and the value."""
+    """The faults of a pydantic error: entry, what is allowed, and the value.
+
+    Parts of an entry's name in brackets are tags of a union's kinds, which no file has either.
+    """
     lines = []
     for fault in error.errors():
-        entry = ".".join(str(part) for part in fault["loc"])
-        value = "" if fault["type"] == "missing" else f" (got {fault['input']!r:.120})"
-        message = fault["msg"].removeprefix("Value error, ")
+        entry = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("["))
+        has_value = fault["type"] not in ("missing", _UNKNOWN_KEYS)
+        value = f" (got {fault['input']!r:.120})" if has_value else ""
+        message = _WANTED.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        if fault["type"] == "union_tag_not_found":
+            message = f"{fault['ctx']['discriminator']} says of which kind it is, and is missing"
+        elif fault["type"] == "union_tag_invalid":
+            message = "{discriminator} is {tag!r}; it may be {expected_tags}".format(**fault["ctx"])
         lines.append(f"{entry}: {message}{value}" if entry else message)
     return "; ".join(lines)
 
@@ -56,16 +90,27 @@ def _nodes(node: yaml.Node, counted: dict[int, int]) -> int:
     return counted[id(node)]
 
 
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file.
+
+    Raises:
+        ConfigurationError: naming the file, if it cannot be read.
+    """
+    try:
+        return load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
+
+
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """The mapping of a YAML file.
 
     Raises:
         ConfigurationError: naming the file, if it cannot be read or holds something else.
     """
-    try:
-        value = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
+    value = read_yaml(path)
     if not isinstance(value, dict):
         found = "the file is empty" if value is None else f"got {value!r:.80}"
         raise ConfigurationError(f"{path}: {found}; wanted are keys with values")

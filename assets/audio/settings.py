@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from validation.digests import digest_value
-from validation.strict import Strict
+from validation.strict import StrictKeys
 
 ChannelPolicy = Literal["mix", "first", "best", "split"]
 
 
-class _Settings(Strict):
+class _Settings(StrictKeys):
     model_config = ConfigDict(allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, value: Any) -> Any:
-        if isinstance(value, dict) and (unknown := [key for key in value if key not in cls.model_fields]):
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed are {', '.join(cls.model_fields)}")
-        return value
 
 
 class Loudness(_Settings):

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from assets.audio.raw_format import RawFormat
@@ -22,11 +21,11 @@ from assets.corpora.utterance import COMMON_FIELDS
 from validation.augmentation.recipe import NO_RECIPE, Recipe
 from validation.budget import Budget
 from validation.drift import DriftLimits
-from validation.errors import UserError
+from validation.errors import ConfigurationError, UserError
 from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
 from validation.schemas import Task
-from validation.strict import Strict, explain, load_yaml
+from validation.strict import Strict, explain, read_yaml
 from validation.thresholds import ThresholdError, Thresholds
 
 # What `voxline corpora inspect` prints where a person must say something.
@@ -194,9 +193,9 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
         CorporaFileError: naming the file, the entry, the value and what is allowed.
     """
     try:
-        value = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise CorporaFileError(f"{path}: cannot be read as YAML: {error}") from error
+        value = read_yaml(path)
+    except ConfigurationError as error:
+        raise CorporaFileError(str(error)) from error
     if not isinstance(value, dict) or not value:
         found = "the file is empty" if value is None else f"got {value!r:.80}"
         raise CorporaFileError(f"{path}: {found}; wanted is a key `corpora` with a list of corpora")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from validation.strict import Strict
+from validation.strict import StrictKeys
 
 AugmentedTask = Literal["asr", "conversation", "tts"]
 BandKind = Literal["telephone", "low_pass"]
@@ -39,15 +39,8 @@ CutFrequencies = Annotated[Range, AfterValidator(_ordered), _within(500.0, 7500.
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
 
 
-class _Settings(Strict):
+class _Settings(StrictKeys):
     model_config = ConfigDict(allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, value: Any) -> Any:
-        if isinstance(value, dict) and (unknown := [key for key in value if key not in cls.model_fields]):
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed are {', '.join(cls.model_fields)}")
-        return value
 
 
 class Transform(_Settings):
