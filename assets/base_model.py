@@ -8,7 +8,7 @@ import dagster as dg
 from assets.outputs import Outputs, inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
-from training_jobs.imported import IMPORTED_FILE, read_imported
+from training_jobs.imported import AUDIO_TOKENIZER_DIR, IMPORTED_FILE, read_imported
 from training_jobs.jobs import BaseModelJob
 from training_jobs.profile import BaseModelSettings, base_model_directory
 from validation.atomic import write_text
@@ -35,7 +35,9 @@ def source_digest(settings: BaseModelSettings, known: Path) -> str:
         return inputs_digest(RECIPE, settings=settings.model_dump())
     directory = base_model_directory(settings)
     imported = read_imported(directory)
-    files = (path for path in directory.iterdir() if path.is_file() and path.suffix in _READ)
+    files = [path for path in directory.iterdir() if path.is_file() and path.suffix in _READ]
+    if imported is not None:
+        files += (directory / AUDIO_TOKENIZER_DIR).glob("*")
     # What an import says of itself, such as from where it came, makes no other model.
     paths = sorted(path for path in files if path.name != IMPORTED_FILE)
     before: dict[str, str] = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
@@ -44,11 +46,12 @@ def source_digest(settings: BaseModelSettings, known: Path) -> str:
         at = path.stat()
         key = f"{path.resolve()} {at.st_size} {at.st_mtime_ns}"
         after[key] = before.get(key) or _digest(path)
-        content.append([path.name, after[key]])
-        if imported is not None and imported.files.get(path.name) != after[key]:
+        name = path.relative_to(directory).as_posix()
+        content.append([name, after[key]])
+        if imported is not None and imported.files.get(name) != after[key]:
             raise ConfigurationError(
                 f"{path} has changed since the weights were imported: its SHA-256 is {after[key]}, by "
-                f"{IMPORTED_FILE} {imported.files.get(path.name)}; remove the directory and import them again"
+                f"{IMPORTED_FILE} {imported.files.get(name)}; remove the directory and import them again"
             )
     if after != before:
         write_text(known, json.dumps(after, indent=1))

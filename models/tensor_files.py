@@ -109,7 +109,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def _tensors_of(path: Path) -> dict[str, StoredTensor]:
     size = path.stat().st_size
     with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
+        start = stream.read(8)
+        if start == b"version ":
+            raise CheckpointError(
+                f"{path} is a pointer of Git LFS, {size} bytes: fetch the weights with git lfs pull"
+            )
+        length = int.from_bytes(start, "little")
         if size < 8 or length > min(size - 8, _LARGEST_HEADER):
             raise CheckpointError(
                 f"{path} is no whole safetensors file: it has {size} bytes, and its header would take {length}"

@@ -8,19 +8,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.settings import default_home, require_settings
+from pipelines.settings import HomeOption, default_home, require_settings
 from pipelines.shown import escape
-from training_jobs.spec import STAGES
+from training_jobs.profile import load_profile
+from training_jobs.spec import PROFILES, STAGES, ProfileName
 from validation.errors import ConfigurationError
 
 _console = Console(highlight=False, soft_wrap=True)
-
-_Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-    ),
-]
 
 
 def import_weights(
@@ -35,18 +29,30 @@ def import_weights(
     licence: Annotated[
         str | None, typer.Option("--licence", help="Of the weights, where their card does not say.")
     ] = None,
-    home: _Home = None,
+    audio_tokenizer: Annotated[
+        Path | None,
+        typer.Option("--audio-tokenizer", help="Directory of the one that made the audio tokens they know."),
+    ] = None,
+    home: HomeOption = None,
 ) -> None:
     """Check published weights, copy them into the home, and keep their digest: to be trained from."""
     from training_jobs import import_weights as importing
-    from training_jobs.imported import WEIGHTS_DIR
+    from training_jobs.imported import WEIGHTS_DIR, unknown_audio_tokens
+    from training_jobs.profile import BaseModelSettings
 
     place = (home or default_home()).resolve()
     start = next((stage for stage in STAGES if stage == start_at), None)
     if start_at is not None and start is None:
         raise ConfigurationError(f"--start-at is {start_at!r}; it may be {', '.join(STAGES)}")
     done = importing.import_weights(
-        source, place, name, modules, start, licence, lambda line: _console.print(escape(line))
+        source,
+        place,
+        name,
+        modules,
+        start,
+        licence,
+        audio_tokenizer,
+        lambda line: _console.print(escape(line)),
     )
     left_out = f" ({done.modules_left_out} left out)" if done.modules_left_out else ""
     _console.print(
@@ -56,9 +62,23 @@ def import_weights(
     _console.print(f"digest {done.digest}")
     _console.print(f"training starts with {done.start_at}:")
     directory = place / WEIGHTS_DIR / name
-    _console.print(
-        escape(f"VOXLINE_BASE_MODEL={directory} voxline run --corpora FILE --profile 7b --home {place}")
-    )
+    profile = next((one for one in PROFILES if _width_of(one) == done.hidden_size), None)
+    if profile is None:
+        widths = ", ".join(f"{one}: {width}" for one in PROFILES if (width := _width_of(one)) is not None)
+        _console.print(
+            f"no profile trains weights of hidden_size {done.hidden_size} ({widths}): they can be looked at, and not "
+            "trained from"
+        )
+        return
+    command = f"VOXLINE_BASE_MODEL={directory} voxline run --corpora FILE --profile {profile} --home {place}"
+    _console.print(escape(command))
+    if (unknown := unknown_audio_tokens(BaseModelSettings(directory=str(directory)))) is not None:
+        _console.print(f"this will be refused: {escape(unknown)}")
+
+
+def _width_of(profile: ProfileName) -> int | None:
+    """The hidden_size of the published model that a profile trains; ``None`` for one that makes its own."""
+    return load_profile(profile).base_model.hidden_size
 
 
 def export(
@@ -70,7 +90,7 @@ def export(
             "--code-from", help="A directory with upstream's configuration_qwen2.py and modeling_qwen2.py."
         ),
     ] = None,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Write a checkpoint in upstream's format, with its tokenizers and a model card."""
     from assets.workspace import Workspace

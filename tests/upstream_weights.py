@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from models import extend_text_tokenizer, make_byte_tokenizer
+from models.tokenizers import MelKmeansTokenizer
+from training_jobs.profile import BaseModelSettings
 
 AUDIO_CODES = (
     41  # 259 of the byte tokenizer, 20 special ones and these are the 320 rows of the golden embedding
@@ -80,11 +83,11 @@ def write_mctp(goldens: Path, directory: Path, name: str = "mtp10") -> dict[str,
     return tensors
 
 
-def write_qwen(directory: Path, **changes: Any) -> Path:
-    """A plain Qwen2 with the byte tokenizer, its embedding padded to 264 rows."""
+def write_qwen(directory: Path, codes: int = 0, **changes: Any) -> Path:
+    """A plain Qwen2 with the byte tokenizer, its embedding padded to 264 rows; with so many audio tokens, to 320."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
-        "vocab_size": 264,
+        "vocab_size": 320 if codes else 264,
         "hidden_size": 16,
         "intermediate_size": 32,
         "num_hidden_layers": 2,
@@ -93,7 +96,19 @@ def write_qwen(directory: Path, **changes: Any) -> Path:
         "max_position_embeddings": 128,
     }
     Qwen2ForCausalLM(Qwen2Config(**{**sizes, **changes})).save_pretrained(directory)
-    make_byte_tokenizer().save_pretrained(directory)
+    tokenizer = make_byte_tokenizer()
+    (extend_text_tokenizer(tokenizer, codes) if codes else tokenizer).save_pretrained(directory)
+    return directory
+
+
+def write_audio_tokenizer(directory: Path, codes: int = AUDIO_CODES) -> Path:
+    """A ``mel_kmeans`` tokenizer, of noise."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 176_400).astype(np.float32)
+    tokenizer = MelKmeansTokenizer.train(
+        [(noise, 22_050)], codes=codes, iterations=1, seed=0, sample_rate=22_050
+    )
+    directory.mkdir(parents=True)
+    tokenizer.save(directory)
     return directory
 
 
@@ -116,3 +131,13 @@ def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> N
     """The same names, and bit for bit the same tensors."""
     assert one.keys() == two.keys()
     assert not [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """A JSON file with other values."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def settings_of(directory: Path) -> BaseModelSettings:
+    """A base model that lies there."""
+    return BaseModelSettings(directory=str(directory))

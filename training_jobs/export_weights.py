@@ -16,6 +16,7 @@ from typing import Any
 
 from models.published import MCTP, expected_tensors, modules_of
 from models.tensor_files import INDEX_FILE, read_json, stored_tensors
+from training_jobs.imported import AUDIO_TOKENIZER_DIR
 from training_jobs.text_vocabulary import TOKENIZER_FILE, vocabulary_of
 from validation.digests import digest_stream
 from validation.errors import UserError
@@ -23,7 +24,6 @@ from validation.errors import UserError
 ARCHITECTURE, CONFIGURATION = "Qwen2MTPForCausalLM", "Qwen2MTPConfig"
 # Upstream's own code beside its published weights: file to the class that transformers is to load from it.
 CODE = {"configuration_qwen2.py": CONFIGURATION, "modeling_qwen2.py": ARCHITECTURE}
-AUDIO_TOKENIZER_DIR = "audio_tokenizer"
 CARD_FILE = "README.md"
 # As training rows are framed (DESIGN §4), without the system message that Qwen's own template puts in front.
 CHAT_TEMPLATE = (

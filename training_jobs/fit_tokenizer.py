@@ -1,4 +1,4 @@
-"""Program ``fit_tokenizer``: the audio tokenizer's codebook from the training split.
+"""Program ``fit_tokenizer``: the audio tokenizer's codebook from the training split, or the one of imported weights.
 
 Output: ``<output_dir>/tokenizer/``; ``recordings.parquet``, the audio that it was trained from; ``result.json`` has
 ``tokenizer_digest``, by which token ids are kept.
@@ -6,13 +6,16 @@ Output: ``<output_dir>/tokenizer/``; ``recordings.parquet``, the audio that it w
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from models.tokenizers.interface import load_audio_tokenizer, read_tokenizer_config
 from models.tokenizers.mel_kmeans import MelKmeansTokenizer
 from training_jobs.heard_audio import heard_path, own_rate
 from training_jobs.jobs import FitTokenizerJob, write_result
@@ -27,6 +30,10 @@ from validation.lake import Lake
 from validation.tasks import NOISE
 
 
+class TokenizerSizeError(UserError):
+    """An imported tokenizer that the profile has not the size for; names both numbers of codes."""
+
+
 class NoTrainingAudioError(UserError):
     """No accepted recording in the training split."""
 
@@ -37,14 +44,18 @@ def main() -> None:
 
 
 def run(job: FitTokenizerJob, report: Reporter) -> None:
-    """Draw recordings, train the codebook, save it.
+    """Draw recordings, train the codebook, save it; or take the tokenizer that is given.
 
     Raises:
+        TokenizerSizeError: if that has another number of codes than the profile.
         NoTrainingAudioError: naming the corpora.
         training_jobs.lake_audio.StoredAudioError: if a recording is not there.
         training_jobs.heard_audio.MissingViewError: if it is to work at 16 kHz and a corpus has no such view.
     """
     started, settings = time.monotonic(), job.settings
+    if job.given is not None:
+        _take(job.given, job, report)
+        return
     lake = Lake(job.lake)
     rate_hz = own_rate(lake, job.corpora, settings.sample_rate)
     drawn = draw_recordings(
@@ -81,6 +92,31 @@ def run(job: FitTokenizerJob, report: Reporter) -> None:
         },
     )
     report.log(f"{settings.kind}: {tokenizer.vocabulary_size:,} codes in {time.monotonic() - started:.0f} s")
+
+
+def _take(given: Path, job: FitTokenizerJob, report: Reporter) -> None:
+    started, tokenizer = time.monotonic(), load_audio_tokenizer(given)
+    if tokenizer.vocabulary_size != job.settings.codes:
+        raise TokenizerSizeError(
+            f"the imported audio tokenizer {given} has {tokenizer.vocabulary_size} codes, but the profile's "
+            f"audio_tokenizer.codes is {job.settings.codes}"
+        )
+    with replacing_directory(job.output_dir / "tokenizer") as working:
+        shutil.copytree(given, working, dirs_exist_ok=True)
+    with replacing(job.output_dir / RECORDINGS_FILE) as path:
+        pl.DataFrame(schema={"audio_digest": pl.String}).write_parquet(path)
+    write_result(
+        job.output_dir,
+        {
+            "tokenizer_digest": tokenizer.digest,
+            "kind": read_tokenizer_config(given)["kind"],
+            "sample_rate": tokenizer.sample_rate,
+            "codes": tokenizer.vocabulary_size,
+            "given": str(given),
+            "seconds": round(time.monotonic() - started, 2),
+        },
+    )
+    report.log(f"{tokenizer.vocabulary_size:,} codes, as they were imported with the weights")
 
 
 def draw_recordings(

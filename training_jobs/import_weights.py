@@ -23,9 +23,17 @@ from models.tensor_files import (
     read_json,
     stored_tensors,
 )
-from training_jobs.imported import IMPORTED_FILE, UNKNOWN, WEIGHTS_DIR, Imported, read_imported
+from models.tokenizers import load_audio_tokenizer
+from training_jobs.imported import (
+    AUDIO_TOKENIZER_DIR,
+    IMPORTED_FILE,
+    UNKNOWN,
+    WEIGHTS_DIR,
+    Imported,
+    read_imported,
+)
 from training_jobs.model_licence import stated_licence
-from training_jobs.spec import STAGES, Stage
+from training_jobs.spec import STAGES, Stage, load_stage
 from training_jobs.text_vocabulary import vocabulary_of
 from validation.atomic import write_text
 from validation.digests import digest_stream, digest_value
@@ -51,6 +59,7 @@ def import_weights(
     modules: int | None = None,
     start_at: Stage | None = None,
     licence: str | None = None,
+    audio_tokenizer: Path | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Imported:
     """Copy the checkpoint in ``source`` to ``<home>/weights/<name>/``, with ``imported.json`` beside it.
@@ -60,16 +69,26 @@ def import_weights(
         modules: how many MCTP modules to keep, from the first; ``None``: all.
         start_at: the first stage to train; needed where modules are kept, since the stages before it have fewer.
         licence: of the weights, where their card does not state it.
+        audio_tokenizer: directory of the one that made the tokens which the weights know; ``None``: the one beside
+            them, as ``voxline export`` lays it there, if there is one.
         log: takes a line per file.
 
     Raises:
-        WeightsImportError: for a name that cannot be, a start that is missing, tensors that are or that are not there,
-            another import under this name, or no room.
+        WeightsImportError: for a name that cannot be, a start that is missing or that the modules do not fit, tensors
+            that are or that are not there, a tokenizer of other audio tokens, another import under this name, or no
+            room.
         training_jobs.text_vocabulary.VocabularyError: if its text tokenizer cannot be used.
         models.errors.CheckpointError: if it is not a checkpoint of these kinds, or not whole.
+        models.tokenizers.interface.TokenizerError: if ``audio_tokenizer`` is none.
     """
     if not _NAME.fullmatch(name):
-        raise WeightsImportError(f"--as {name!r}: wanted are up to 64 of a-z, 0-9, '.', '_' and '-'")
+        raise WeightsImportError(
+            f"--as {name!r}: wanted are up to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit"
+        )
+    if not source.is_dir():
+        raise WeightsImportError(
+            f"{source} is {'a file' if source.exists() else 'not there'}; wanted is a directory"
+        )
     config = read_json(source / "config.json") if (source / "config.json").is_file() else None
     if config is None:
         raise WeightsImportError(f"{source} holds no checkpoint: it has no config.json")
@@ -81,10 +100,15 @@ def import_weights(
     expected = expected_tensors(config)
     _compare(source, tensors, expected, config)
     vocabulary = vocabulary_of(source)
+    if start != STAGES[0] and not vocabulary.audio_codes:
+        raise WeightsImportError(
+            f"--start-at {start}: {source} has no audio tokens; {STAGES[0]} teaches them"
+        )
     if vocabulary.tokens > int(config["vocab_size"]):
         raise WeightsImportError(
             f"{source}: its tokenizer has {vocabulary.tokens} tokens, but the embedding {config['vocab_size']} rows"
         )
+    tokenizer = _audio_tokenizer(source, audio_tokenizer, vocabulary.audio_codes)
     smaller = with_modules(config, kept) if kept != modules_of(config) else config
     wanted = {place: tensors[place] for place in expected_tensors(smaller)}
     target = home / WEIGHTS_DIR / name
@@ -97,6 +121,8 @@ def import_weights(
     working.mkdir(parents=True)
     try:
         files = dict(_write(source, working, smaller, wanted, log))
+        if tokenizer is not None:
+            files |= _copy_tokenizer(tokenizer[0], working / AUDIO_TOKENIZER_DIR)
         imported = Imported(
             name=name,
             source=str(source.resolve()),
@@ -105,9 +131,11 @@ def import_weights(
             modules_left_out=modules_of(config) - kept,
             start_at=start,
             parameters=sum(math.prod(tensor.shape) for tensor in wanted.values()),
+            hidden_size=int(config["hidden_size"]),
             vocabulary_rows=int(config["vocab_size"]),
             tokens=vocabulary.tokens,
             audio_codes=vocabulary.audio_codes,
+            audio_tokenizer=None if tokenizer is None else tokenizer[1],
             licence=licence or stated_licence(source) or UNKNOWN,
             digest=digest_value(sorted(files.items())),
             files=files,
@@ -130,17 +158,50 @@ def import_weights(
 def _modules_to_keep(source: Path, config: Mapping[str, Any], asked: int | None) -> int:
     present = modules_of(config)
     if asked is not None and not 0 <= asked <= present:
-        raise WeightsImportError(f"--modules {asked}: {source} has {present} MCTP modules")
+        raise WeightsImportError(
+            f"--modules {asked}: {source} has {present} MCTP modules; wanted are 0 to {present}"
+        )
     return present if asked is None else asked
 
 
 def _start(source: Path, modules: int, asked: Stage | None) -> Stage:
+    """The first stage to train: one that has room for the modules, and after those that would have made them."""
+    own = {stage: load_stage(stage, "7b").mctp_modules for stage in STAGES}
+    found = {stage: own[STAGES[place - 1]] if place else 0 for place, stage in enumerate(STAGES)}
+    possible = [stage for stage in STAGES if found[stage] <= modules <= own[stage]]
+    ways = f"--start-at {' or '.join(possible)}" if possible else "--modules 0 and no --start-at"
     if modules and asked is None:
         raise WeightsImportError(
-            f"{source} has {modules} MCTP modules, and the first stage trains without: say which stage is the first to "
-            f"be trained (--start-at {STAGES[-1]}), or leave the modules out (--modules 0)"
+            f"{modules} MCTP modules of {source} are kept, and the first stage trains without: say which stage is the "
+            f"first to be trained ({ways}), or leave all modules out (--modules 0)"
         )
-    return asked or STAGES[0]
+    start = asked or STAGES[0]
+    if start not in possible:
+        raise WeightsImportError(
+            f"--start-at {start}: that stage starts from {found[start]} to {own[start]} MCTP modules, and {modules} of "
+            f"{source} are kept; possible with them: {ways}"
+        )
+    return start
+
+
+def _audio_tokenizer(source: Path, asked: Path | None, codes: int) -> tuple[Path, str] | None:
+    """Directory and digest of the weights' audio tokenizer, where it is known."""
+    beside = source / AUDIO_TOKENIZER_DIR
+    directory = asked or (beside if beside.is_dir() else None)
+    if directory is None:
+        return None
+    tokenizer = load_audio_tokenizer(directory)
+    if (size := tokenizer.vocabulary_size) != codes:
+        raise WeightsImportError(
+            f"{directory} makes {size} audio tokens, but the text tokenizer of {source} has {codes}"
+        )
+    return directory, tokenizer.digest
+
+
+def _copy_tokenizer(source: Path, target: Path) -> dict[str, str]:
+    target.mkdir()
+    files = sorted(path for path in source.iterdir() if path.is_file())
+    return {f"{target.name}/{path.name}": _copied(path, target / path.name) for path in files}
 
 
 def _compare(

@@ -18,6 +18,7 @@ from validation.strict import Strict, explain
 
 IMPORTED_FILE = "imported.json"
 WEIGHTS_DIR = "weights"  # below the home
+AUDIO_TOKENIZER_DIR = "audio_tokenizer"  # of an export, and of an import that has one
 UNKNOWN = "unknown"
 RANDOM_WEIGHTS = "random weights"  # in place of a source, where there was none
 
@@ -32,9 +33,13 @@ class Imported(Strict):
     modules_left_out: int = Field(ge=0)
     start_at: Stage = Field(description="the first stage that is trained; those before it are passed over")
     parameters: int
+    hidden_size: int
     vocabulary_rows: int = Field(description="rows of the embedding")
     tokens: int = Field(description="of the text tokenizer, with those that were added")
     audio_codes: int = Field(description="audio tokens among them")
+    audio_tokenizer: str | None = Field(
+        default=None, description="digest of the one that is beside the weights"
+    )
     licence: str = Field(description="as the model card or the command says it; 'unknown'")
     digest: str = Field(description="of names and contents of the files")
     files: dict[str, str] = Field(description="SHA-256 of each file")
@@ -61,6 +66,28 @@ def starting_stage(settings: BaseModelSettings) -> Stage:
         return STAGES[0]
     imported = read_imported(base_model_directory(settings))
     return STAGES[0] if imported is None else imported.start_at
+
+
+def imported_tokenizer(settings: BaseModelSettings) -> tuple[Path, str] | None:
+    """Directory and digest of the audio tokenizer that was imported with the base model; ``None`` without one."""
+    if settings.directory is None:
+        return None
+    directory = base_model_directory(settings)
+    imported = read_imported(directory)
+    if imported is None or imported.audio_tokenizer is None:
+        return None
+    return directory / AUDIO_TOKENIZER_DIR, imported.audio_tokenizer
+
+
+def unknown_audio_tokens(settings: BaseModelSettings) -> str | None:
+    """Why a stage cannot go on from the imported weights: their audio tokens' tokenizer is not known."""
+    if starting_stage(settings) == STAGES[0] or imported_tokenizer(settings) is not None:
+        return None
+    return (
+        f"the weights in {base_model_directory(settings)} know audio tokens, but the tokenizer that makes them is not "
+        "there, and one that is trained here makes others: import the weights with --audio-tokenizer DIR, or to be "
+        "trained from the first stage on (--modules 0)"
+    )
 
 
 def is_passed_over(settings: BaseModelSettings, stage: Stage) -> bool:

@@ -21,8 +21,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-from sklearn.cluster import KMeans
+from safetensors.numpy import load_file, save
 from threadpoolctl import threadpool_limits
 
 from models.tokenizers import mel_patches
@@ -160,6 +159,9 @@ class MelKmeansTokenizer:
         Raises:
             TokenizerError: if there are fewer different patches than codes.
         """
+        # Not needed to encode, and its import takes a second; before the limit, which holds for what is loaded by then.
+        from sklearn.cluster import KMeans
+
         found = [
             log_mel_patches(waveform, rate, sample_rate).astype(np.float32) for waveform, rate in waveforms
         ]
@@ -189,7 +191,8 @@ class MelKmeansTokenizer:
         """Write ``config.json`` and the codebook; whoever needs it atomic gives a temporary directory."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        save_file(self._tensors(), directory / CODES_FILE)
+        # save_file makes a file that only its owner may read.
+        (directory / CODES_FILE).write_bytes(save(self._tensors()))
         text = json.dumps(self._config(), indent=1, sort_keys=True)
         (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 

@@ -101,6 +101,8 @@ def test_training_twice_gives_one_digest_and_another_seed_another(tokenizer: Mel
 
 def test_a_saved_tokenizer_opens_with_the_same_codes(tokenizer: MelKmeansTokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1, "another user may read some of the files only"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.safetensors", "config.json"]
     loaded = load_audio_tokenizer(tmp_path)
     assert isinstance(loaded, MelKmeansTokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+def test_of_a_copied_home_the_copy_is_exported(tmp_path: Path, home: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    (weights,) = (copy / "training" / "tiny" / "sft").glob("*/model/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert "1 files of weights" in invoke("export", "2", tmp_path / "of-home", "--home", home)
+    with pytest.raises(UserError, match=rf"version 2: what lies in {copy}/.* has changed"):
+        invoke("export", "2", tmp_path / "of-copy", "--home", copy)
+
+
 @pytest.mark.parametrize("what", ["sft", "2", "champion"])
 def test_a_stage_a_version_and_an_alias_are_exported_with_their_card(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -167,10 +178,16 @@ def test_a_forgotten_row_stays_on_the_card(tmp_path: Path, home: Path) -> None:
 
 
 def test_weights_are_imported_from_the_command_line(tmp_path: Path) -> None:
-    source = write_qwen(tmp_path / "qwen")
+    source = write_qwen(tmp_path / "qwen", hidden_size=896)
     options: list[Any] = ["--as", "mine", "--home", tmp_path / "home"]
     said = invoke("import", source, *options, "--licence", "apache-2.0")
     assert "0 MCTP modules, 259 tokens, 0 of them audio; licence apache-2.0" in said
     assert f"VOXLINE_BASE_MODEL={tmp_path / 'home' / 'weights' / 'mine'}" in said.replace("\n", "")
+    assert "--profile 0.5b" in said
+    narrow = write_qwen(tmp_path / "narrow", codes=8)
+    said = invoke(
+        "import", narrow, "--as", "narrow", "--start-at", "single_mctp", "--home", tmp_path / "home"
+    )
+    assert "no profile trains weights of hidden_size 16 (0.5b: 896, 1.5b: 1536, 7b: 3584)" in said
     with pytest.raises(UserError, match="--start-at is 'first'; it may be text_audio_alignment"):
         invoke("import", source, *options, "--start-at", "first")

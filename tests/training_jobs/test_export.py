@@ -12,7 +12,15 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from upstream_weights import AUDIO_CODES, assert_same, tensors_of, write_code, write_mctp, write_qwen
+from upstream_weights import (
+    AUDIO_CODES,
+    assert_same,
+    tensors_of,
+    write_audio_tokenizer,
+    write_code,
+    write_mctp,
+    write_qwen,
+)
 
 from models import extend_text_tokenizer, load_model
 from training_jobs import base_model
@@ -77,8 +85,7 @@ def test_upstream_s_weights_go_through_import_and_export_to_the_bit_and_load_wit
     model_dir = make_model(tmp_path / "weights" / "boost", tmp_path / "base", AUDIO_CODES)
     target, state = tmp_path / "export", tmp_path / "state.safetensors"
     target.mkdir()
-    (tmp_path / "tok").mkdir()
-    (tmp_path / "tok" / "config.json").write_text("{}")
+    write_audio_tokenizer(tmp_path / "tok")
     done = export_weights(
         model_dir, target, BOOST, code_from=tmp_path / "boost", tokenizer_dir=tmp_path / "tok"
     )

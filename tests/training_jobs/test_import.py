@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,43 +9,32 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from upstream_weights import AUDIO_CODES, assert_same, tensors_of, write_mctp, write_qwen
+from upstream_weights import (
+    AUDIO_CODES,
+    assert_same,
+    rewrite,
+    settings_of,
+    tensors_of,
+    write_qwen,
+)
 
 from assets.base_model import source_digest
-from assets.outputs import Outputs
-from assets.stages import passed_over
 from models import load_model
 from models.errors import ModelError
 from training_jobs import base_model
-from training_jobs.import_weights import import_weights
-from training_jobs.imported import IMPORTED_FILE, is_passed_over, read_imported, starting_stage
-from training_jobs.jobs import BaseModelJob, read_result, write_result
-from training_jobs.profile import BaseModelSettings, load_profile
+from training_jobs.import_weights import WeightsImportError, import_weights
+from training_jobs.imported import (
+    IMPORTED_FILE,
+    read_imported,
+    starting_stage,
+)
+from training_jobs.jobs import BaseModelJob, read_result
+from training_jobs.profile import BaseModelSettings
 from training_jobs.reporting import Reporter
-from training_jobs.run_check import check_run
-from training_jobs.spec import STAGES, load_stage
 from training_jobs.text_vocabulary import Vocabulary, vocabulary_of
 from validation.errors import ConfigurationError, UserError
 
-GOLDENS = Path(__file__).parents[2] / "../shared/goldens"
 SILENT = Reporter(lambda line: None)
-
-
-@pytest.fixture
-def boost(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
-    """Upstream's published directory, with ten modules, and its tensors."""
-    if not GOLDENS.is_dir():
-        pytest.skip("no goldens beside the repository")
-    directory = tmp_path / "VITA-Audio-Boost"
-    return directory, write_mctp(GOLDENS, directory)
-
-
-def rewrite(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def settings_of(directory: Path) -> BaseModelSettings:
-    return BaseModelSettings(directory=str(directory))
 
 
 def make_base(settings: BaseModelSettings, output: Path, codes: int = AUDIO_CODES) -> dict[str, Any]:
@@ -111,14 +99,14 @@ def test_a_plain_qwen_is_imported_and_its_padding_is_drawn_anew(tmp_path: Path, 
 
 
 def test_the_same_again_is_no_fault_and_other_weights_under_its_name_are(tmp_path: Path) -> None:
-    source = write_qwen(tmp_path / "qwen")
+    source = write_qwen(tmp_path / "qwen", codes=AUDIO_CODES)
     first = import_weights(source, tmp_path, "base")
     left = tmp_path / "weights" / ".base" / "left-by-a-kill"
     left.parent.mkdir()
     left.write_text("x")
     assert import_weights(source, tmp_path, "base") == first
-    assert import_weights(source, tmp_path, "base", start_at="sft").start_at == "sft"
-    assert starting_stage(settings_of(tmp_path / "weights" / "base")) == "sft"
+    assert import_weights(source, tmp_path, "base", start_at="single_mctp").start_at == "single_mctp"
+    assert starting_stage(settings_of(tmp_path / "weights" / "base")) == "single_mctp"
     assert import_weights(source, tmp_path, "base") == first
     other = write_qwen(tmp_path / "other", num_hidden_layers=1)
     with pytest.raises(UserError, match=r"holds other weights already, from .*qwen"):
@@ -171,6 +159,10 @@ def drop_the_tokenizer(directory: Path) -> None:
         ),
         (lambda d: (d / "config.json").unlink(), r"no config\.json"),
         (lambda d: (d / "config.json").write_text("{"), r"not JSON"),
+        (
+            lambda d: (d / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+            r"model\.safetensors is a pointer of Git LFS, 43 bytes: fetch",
+        ),
         (lose_a_tensor, r"model\.layers\.1\.mlp\.up_proj\.weight missing"),
         (add_a_tensor, r"no place for audio_model\.conv\.weight"),
         (store_as_integers, r"stored as I8; allowed are BF16"),
@@ -193,20 +185,15 @@ def test_what_cannot_be_trained_from_is_refused_and_leaves_nothing(
     ("options", "said"),
     [
         ({"name": "../up"}, r"--as '\.\./up'"),
-        ({"modules": 1}, r"--modules 1: .* has 0 MCTP modules"),
+        ({"modules": 1}, r"--modules 1: .* has 0 MCTP modules; wanted are 0 to 0"),
+        ({"start_at": "sft"}, "sft: that stage starts from 10 to 10 .* 0 of .* possible .* single_mctp"),
+        ({"start_at": "single_mctp"}, "has no audio tokens; text_audio_alignment teaches them"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     source = write_qwen(tmp_path / "qwen")
     with pytest.raises(UserError, match=said):
         import_weights(source, tmp_path, **{"name": "base", **options})
-
-
-def test_modules_want_a_stage_to_start_at(
-    tmp_path: Path, boost: tuple[Path, dict[str, torch.Tensor]]
-) -> None:
-    with pytest.raises(UserError, match=r"10 MCTP modules.*--start-at sft.*--modules 0"):
-        import_weights(boost[0], tmp_path, "boost")
 
 
 def test_weights_that_change_after_the_import_are_refused(tmp_path: Path) -> None:
@@ -223,41 +210,11 @@ def test_weights_that_change_after_the_import_are_refused(tmp_path: Path) -> Non
         starting_stage(settings_of(directory))
 
 
-def test_stages_before_the_start_are_passed_over(
-    tmp_path: Path, boost: tuple[Path, dict[str, torch.Tensor]]
-) -> None:
-    import_weights(boost[0], tmp_path, "boost", start_at="sft")
-    settings = settings_of(tmp_path / "weights" / "boost")
-    assert [stage for stage in STAGES if not is_passed_over(settings, stage)] == ["sft"]
-    outputs = Outputs(tmp_path / "training")
-    base = outputs.directory("base_model", "b" * 64)
-    base.mkdir(parents=True)
-    write_result(base, {"model_digest": "d"})
-    outputs.publish("base_model", "b" * 64)
-    for stage in STAGES[:3]:
-        passed_over(outputs, stage)
-    start = outputs.present("multi_mctp")
-    assert (start.asset, start.inputs, start.path) == ("base_model", "b" * 64, base)
-
-
-def test_a_start_that_has_too_few_modules_is_refused_before_the_run(
-    tmp_path: Path, boost: tuple[Path, dict[str, torch.Tensor]]
-) -> None:
-    profile, specs = load_profile("tiny"), [load_stage(stage, "tiny") for stage in STAGES]
-    rewrite(boost[0] / "config.json", max_position_embeddings=32_768)
-
-    def check(directory: Path) -> None:
-        check_run(profile.model_copy(update={"base_model": settings_of(directory)}), specs)
-
-    for name, start, modules in (("sft", "sft", None), ("multi", "multi_mctp", None), ("none", None, 0)):
-        import_weights(boost[0], tmp_path, name, modules, start)
-        check(tmp_path / "weights" / name)
-    import_weights(boost[0], tmp_path, "early", start_at="single_mctp")
-    for directory, stage in (
-        (tmp_path / "weights" / "early", "single_mctp"),
-        (boost[0], "text_audio_alignment"),
-    ):
-        with pytest.raises(
-            ConfigurationError, match=rf"stage {stage}: mctp_modules \d is less than the 10 of base_"
-        ):
-            check(directory)
+def test_a_source_that_is_no_directory_is_told_from_one_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(WeightsImportError, match="typo is not there; wanted is a directory"):
+        import_weights(tmp_path / "typo", tmp_path, "a")
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsImportError, match="file is a file; wanted is a directory"):
+        import_weights(tmp_path / "file", tmp_path, "a")
+    with pytest.raises(WeightsImportError, match="the first a letter or digit"):
+        import_weights(tmp_path, tmp_path, "..")
