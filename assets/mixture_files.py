@@ -18,11 +18,16 @@ _READER = "jsonl"  # the one whose corpora are files of training rows
 
 
 class MixtureFiles:
-    """Finds data files: our own ``jsonl/<corpus>/train.jsonl``, and those that corpora of reader ``jsonl`` read."""
+    """Finds data files: our own ``jsonl/<corpus>/train.jsonl``, and those that corpora of reader ``jsonl`` read.
 
-    def __init__(self, lake: Lake, corpora: Sequence[CorpusEntry]) -> None:
+    Args:
+        are_made: Whether our own must be there: before a run they need not be.
+    """
+
+    def __init__(self, lake: Lake, corpora: Sequence[CorpusEntry], are_made: bool = True) -> None:
         self._lake = lake
         self._corpora = corpora
+        self._are_made = are_made
 
     def find(self, path: str) -> tuple[str, str] | str:
         """The corpus that a file is of, and what it is called in the lake or below the corpus' root; else the fault."""
@@ -31,7 +36,9 @@ class MixtureFiles:
         for entry in self._corpora:
             own = jsonl_path(entry.name, "train")
             if _below(real, lake) == own:
-                return (entry.name, own) if self._lake.exists(own) else "training_jsonl has not been made yet"
+                if self._are_made and not self._lake.exists(own):
+                    return "training_jsonl has not been made yet"
+                return entry.name, own
             if _below(real, lake) == jsonl_path(entry.name, "test"):
                 return f"these are the held-out rows of corpus {entry.name}, which are not trained on"
         for entry in self._corpora:

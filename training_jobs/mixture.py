@@ -26,10 +26,12 @@ class Mixture:
     """The entries of a mixture.
 
     Raises:
-        ConfigurationError: if an entry names a corpus that there is not.
+        ConfigurationError: if there is no entry, or one names a corpus that there is not.
     """
 
     def __init__(self, items: Sequence[MixtureItem], corpora: Sequence[str]) -> None:
+        if not items:
+            raise ConfigurationError("the mixture has no entries: nothing would be drawn")
         unknown = sorted({item.corpus for item in items if item.corpus is not None} - set(corpora))
         if unknown:
             raise ConfigurationError(f"the mixture names the corpora {unknown}; there are {sorted(corpora)}")

@@ -10,10 +10,18 @@ from functools import reduce
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from validation.metadata import UNKNOWN, allowed_fields, column_of, is_field, kind_of
-from validation.strict import Strict
+from validation.strict import StrictKeys
 
 Op = Literal["eq", "in", "not_in", "lt", "le", "gt", "ge", "is_known"]
 Value = StrictInt | StrictFloat | StrictStr
@@ -21,7 +29,7 @@ _ORDERED = ("lt", "le", "gt", "ge")
 _LISTS = ("in", "not_in")
 
 
-class _OfField(Strict):
+class _OfField(StrictKeys):
     field: str
 
     @field_validator("field")
@@ -42,6 +50,18 @@ class Condition(_OfField):
 
     op: Op
     value: StrictBool | Value | tuple[Value, ...] = True
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _of_a_kind(cls, value: object) -> object:
+        # Said once, where each kind of the union would complain.
+        is_list = isinstance(value, list | tuple)
+        each = value if isinstance(value, list | tuple) else [value]
+        if not all(
+            isinstance(one, int | float | str) and not (is_list and isinstance(one, bool)) for one in each
+        ):
+            raise ValueError("wanted is a text, a number, true or false, or a list of texts or numbers")
+        return value
 
     @model_validator(mode="after")
     def _fitting_value(self) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.interleaving import interleave
-from training_jobs.imported import base_modules, is_passed_over
+from training_jobs.imported import base_modules, is_passed_over, unknown_audio_tokens
 from training_jobs.latency import FIRST_CHUNK_TOKENS
 from training_jobs.nodes import nodes_of
 from training_jobs.profile import Profile, check_size, position_limit
@@ -28,6 +28,8 @@ def check_run(profile: Profile, specs: Sequence[StageSpec]) -> None:
     by_stage = {spec.stage: spec for spec in specs}
     assert by_stage.keys() == set(STAGES), sorted(by_stage)
     faults = [*_stage_faults(profile, by_stage), *_decoding_faults(profile, by_stage[STAGES[-1]])]
+    if (unknown := unknown_audio_tokens(profile.base_model)) is not None:
+        faults.append(unknown)
     if faults:
         raise ConfigurationError(f"profile {profile.name}: {'; '.join(faults)}")
 

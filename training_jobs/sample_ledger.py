@@ -72,7 +72,7 @@ class LedgerNotes:
         seen = 0
         with (
             replacing(output_dir / SAMPLE_LEDGER_FILE) as path,
-            pq.ParquetWriter(path, schema, compression="zstd") as writer,
+            pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer,
             pq.ParquetFile(self._path) as noted,
         ):
             for batch in batches_of_file(noted):

@@ -63,7 +63,6 @@ def stages_of(directory: Path) -> list[TrainedStage]:
     while place is not None and (place / "job.json").is_file():
         job = json.loads((place / "job.json").read_text(encoding="utf-8"))
         stages.insert(0, TrainedStage(place.parent.name, place, job, read_result(place) or {}))
-        # Homes are moved: what a job names by its whole path lies beside this output, if it is not there.
         place = beside(directory, Path(job["start_dir"]).parent) if "start_dir" in job else None
     return stages
 
@@ -118,5 +117,8 @@ def forgotten_since(packs: Sequence[Path]) -> list[str]:
 
 
 def beside(output: Path, named: Path) -> Path:
-    """``named`` (…/<asset>/<digest>), or the directory of that name in the same training directory."""
-    return named if named.is_dir() else output.parents[1] / named.parent.name / named.name
+    """The directory that a job names as ``named`` (…/<asset>/<digest>), in the training directory of ``output``.
+
+    Jobs name whole paths, and homes are moved and copied: of a copy, these still lead to the home that it was made of.
+    """
+    return output.parents[1] / named.parent.name / named.name

@@ -53,9 +53,8 @@ def upstream_items(settings: MixtureFile, find: FindFile) -> list[MixtureItem]:
                     dataset=name, corpus=corpus, file=file, ratio=dataset.ratio, at_most=dataset.num
                 )
     if faults:
-        raise ConfigurationError(
-            "\n".join([f"{place}: {len(faults)} data files cannot be drawn from:", *faults])
-        )
+        what = "1 data file" if len(faults) == 1 else f"{len(faults)} data files"
+        raise ConfigurationError("\n".join([f"{place}: {what} cannot be drawn from:", *faults]))
     if not items:
         raise ConfigurationError(f"{place}: every dataset has the ratio or the num 0: nothing is drawn")
     return list(items.values())

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from validation.errors import ConfigurationError
 from validation.leakage_rules import MIXTURES
 from validation.schemas import frame_from_rows
-from validation.strict import Strict, explain, read_yaml_mapping
+from validation.strict import StrictKeys, explain, read_yaml_mapping
 
 _FOR_EVALUATION = frozenset(
     {
@@ -42,7 +42,7 @@ _FOR_EVALUATION = frozenset(
 _APART = re.compile(r"[^a-z0-9]+")
 
 
-class MixtureDataset(Strict):
+class MixtureDataset(StrictKeys):
     """One dataset of a mixture: how much of it is drawn, from which JSONL files."""
 
     ratio: float = Field(default=1.0, ge=0)

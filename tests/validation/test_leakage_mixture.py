@@ -83,3 +83,19 @@ def test_a_file_that_is_no_mixture_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"mixture\.yaml"):
         mixture_findings([path])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ({"data_paths": "x.jsonl"}, "dataset.a: data_paths: wanted is a list (got 'x.jsonl')"),
+        ({"data_path": []}, "dataset.a: unknown key 'data_path'; allowed are ratio, num, data_paths"),
+        ("x.jsonl", "dataset.a: wanted are keys with values"),
+    ],
+)
+def test_a_dataset_that_cannot_be_read_is_refused_in_words_of_the_file(tmp_path, dataset, said):
+    path = tmp_path / "mixture.yaml"
+    path.write_text(yaml.safe_dump({"dataset": {"a": dataset}}))
+    with pytest.raises(ConfigurationError) as caught:
+        read_mixture(path)
+    assert str(caught.value) == f"{path}: {said}"
