@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from assets.outputs import Outputs
 from assets.workspace import Workspace
-from pipelines.settings import default_home
+from pipelines.settings import HomeOption, default_home
 from pipelines.shown import escape
 from training_jobs.jobs import MeasuredStage, PreflightJob, read_result, write_job
 from training_jobs.spec import PROFILES, STAGES
@@ -42,16 +43,11 @@ def preflight(
         typer.Option(
             "--tokens-per-second",
             min=0.001,
-            help=f"Measured in {STAGES[0]}, all GPUs together; else that of the home's last stages.",
+            help="Measured in the first stage that is trained, all GPUs together; else that of the home's last stages.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-        ),
-    ] = None,
+    home: HomeOption = None,
 ) -> None:
     """Reckon memory, steps, tokens, time and disk of the four stages; exit code 2 where something does not fit."""
     place = (home or default_home()).resolve()
@@ -111,7 +107,8 @@ def measured_stages(workspace: Workspace) -> list[MeasuredStage]:
         result = None if output is None or output.asset != stage else read_result(output.path)
         if result is not None and result.get("tokens_per_s"):
             speed, ranks = float(result["tokens_per_s"]), int(result["world_size"])
-            stages.append(MeasuredStage(stage=stage, tokens_per_second=speed, ranks=ranks))
+            device = str(result.get("device", ""))
+            stages.append(MeasuredStage(stage=stage, tokens_per_second=speed, ranks=ranks, device=device))
     return stages
 
 
@@ -141,16 +138,11 @@ def _print(profile: str, found: dict[str, Any]) -> None:
         )
     )
     _console.print(_models(found["stages"]))
-    _console.print(_memory(found["stages"], found["usable_share"]))
+    _console.print(_memory(found["stages"], found["usable_share"], found["runtime_bytes"]))
     _console.print(_moments(found["stages"]))
     _console.print(_work(found["stages"]))
-    origins = sorted({stage["speed_from"] for stage in found["stages"] if stage["speed_from"] is not None})
-    for origin in origins:
-        _console.print(escape(f"speed: {origin}"), soft_wrap=True)
-    if not origins:
-        _console.print(
-            "time: not measured; --tokens-per-second says how fast the first stage is", soft_wrap=True
-        )
+    for line in [*_idle(found["stages"]), *_speeds(found["stages"], found["measured_elsewhere"])]:
+        _console.print(escape(line), soft_wrap=True)
     disk = found["disk"]
     _console.print(
         escape(
@@ -170,11 +162,42 @@ def _models(stages: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _memory(stages: list[dict[str, Any]], usable_share: float) -> Table:
-    table = _table("GiB per rank", "ranks", "ZeRO", *_KINDS, "total", "usable", "fits")
-    table.caption = (
-        f"at the moment of a step that needs most (below); usable are {usable_share:.0%} of a device"
+def _idle(stages: list[dict[str, Any]]) -> list[str]:
+    """With how many ranks none would be idle, of the stages in which some are."""
+    lines: dict[str, list[str]] = {}
+    for stage in stages:
+        if stage["idle"]:
+            *others, last = map(str, stage["possible_ranks"])
+            words = f"{', '.join(others)} or {last}" if others else last
+            lines.setdefault(words, []).append(stage["stage"])
+    return [
+        f"idle: the rows of a step are dealt out to {words} ranks ({', '.join(of)})"
+        for words, of in lines.items()
+    ]
+
+
+def _speeds(stages: list[dict[str, Any]], elsewhere: list[str]) -> list[str]:
+    """Where the speeds come from, in the order of training."""
+    origins: dict[str, list[str]] = {}
+    for stage in stages:
+        if stage["speed_from"] is not None:
+            origins.setdefault(stage["speed_from"], []).append(stage["stage"])
+    if origins:
+        return [f"speed of {', '.join(of)}: {origin}" for origin, of in origins.items()]
+    of_home = (
+        f"this home's stages ran on {' and '.join(elsewhere)}, which does not tell it; " if elsewhere else ""
     )
+    return [f"time: not measured; {of_home}--tokens-per-second says how fast {stages[0]['stage']} is"]
+
+
+def _memory(stages: list[dict[str, Any]], usable_share: float, runtime: int) -> Table:
+    unit = _unit(stage["memory"]["total"] for stage in stages)
+    table = _table(f"{unit} per rank", "ranks", "ZeRO", *_KINDS, "total", "usable", "fits")
+    shared = (
+        f" of the memory, dealt out to the ranks of a machine, less {runtime >> 20} MiB for Python and torch"
+    )
+    usable = f"{usable_share:.0%}{shared if runtime else ' of a device'}"
+    table.caption = f"at the moment of a step that needs most (below); usable: {usable}"
     for stage in stages:
         one = stage["memory"]
         ranks = f"{stage['ranks']} ({stage['idle']} idle)" if stage["idle"] else str(stage["ranks"])
@@ -182,44 +205,54 @@ def _memory(stages: list[dict[str, Any]], usable_share: float) -> Table:
             stage["stage"],
             ranks,
             str(stage["zero_stage"]),
-            *(_gib(one[kind]) for kind in (*_KINDS, "total")),
-            _gib(one["room"]),
+            *(_in(unit, one[kind]) for kind in (*_KINDS, "total")),
+            _in(unit, one["room"]),
             "yes" if stage["fits"] else "[bold red]no[/bold red]",
         )
     return table
 
 
 def _moments(stages: list[dict[str, Any]]) -> Table:
+    unit = _unit(stage["memory"]["total"] for stage in stages)
     names = [moment["moment"] for moment in stages[0]["moments"]]
-    table = _table("GiB per rank at", *names, "logits at most", "host")
-    table.caption = "start: weights are laid out; backward: as it begins; reduced: all gradients are there"
+    table = _table(f"{unit} per rank at", *names, "logits at most", "host")
+    table.caption = (
+        "start: weights are laid out; losses: a forward pass ends; backward: as it begins; reduced: all gradients are "
+        "there; norm: of these; update: by Adam"
+    )
     for stage in stages:
         moments = stage["moments"]
-        cells = [_gib(one["total"]) for one in moments]
+        cells = [_in(unit, one["total"]) for one in moments]
         logits = max(one["logits"] for one in moments)
-        table.add_row(stage["stage"], *cells, _gib(logits), _gib(stage["memory"]["host"]))
+        table.add_row(stage["stage"], *cells, _in(unit, logits), _in(unit, stage["memory"]["host"]))
     return table
 
 
 def _work(stages: list[dict[str, Any]]) -> Table:
+    unit = _unit(stage["disk"]["checkpoint"] for stage in stages)
     table = _table(
-        "work", "steps", "passes", "tokens a step", "tokens", "tokens/s", "hours", "checkpoint GiB", "kept"
+        "work", "steps", "passes", "tokens a step", "tokens", "tokens/s", "time", f"checkpoint {unit}", "kept"
     )
     table.caption = "tokens: were every row full; kept: checkpoints at a time, the one being written included"
     for stage in stages:
         hours, speed, disk = stage["hours"], stage["tokens_per_second"], stage["disk"]
+        tokens = stage["tokens"]
         table.add_row(
             stage["stage"],
             f"{stage['steps']:,}",
             str(stage["accumulation"]),
             f"{stage['tokens_per_step']:,}",
-            f"{stage['tokens'] / 1e9:,.2f} e9",
+            f"{tokens / 1e9:,.2f} e9" if tokens >= 1e8 else f"{tokens:,}",
             "not measured" if speed is None else f"{speed:,.0f}",
-            "not measured" if hours is None else f"{hours:,.1f}",
-            _gib(disk["checkpoint"]),
+            "not measured" if hours is None else _time(hours),
+            _in(unit, disk["checkpoint"]),
             str(disk["kept"]),
         )
     return table
+
+
+def _time(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.1f} min"
 
 
 def _table(*columns: str) -> Table:
@@ -229,5 +262,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _gib(count: int) -> str:
-    return f"{count / GIB:,.2f}" if count < 10 * GIB else f"{count / GIB:,.1f}"
+def _unit(counts: Iterable[int]) -> str:
+    """Of a table's figures: that in which the largest of ``counts`` is not below one."""
+    return "GiB" if max(counts) >= GIB else "MiB"
+
+
+def _in(unit: str, count: int) -> str:
+    value = count / (GIB if unit == "GiB" else GIB >> 10)
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"

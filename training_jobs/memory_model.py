@@ -102,25 +102,26 @@ def rank_memory(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> Ra
     gradients = _GRADIENTS[_kind_of(spec, device)](sizes, spec, ranks, device)
     kept, levels = kept_for_backward(sizes, spec, device), level_bytes(sizes, spec, device)
     states = spec.micro_batch * spec.sequence_length * sizes.hidden * device.value_bytes
-    stepping, resting = (
-        Memory("", weights=one, optimizer=optimizer) for one in (weights.stepping, weights.resting)
+    forward, backward, resting = (
+        Memory("", weights=one, optimizer=optimizer)
+        for one in (weights.forward, weights.backward, weights.resting)
     )
     moments = (
         weights.start,
         replace(
-            stepping,
+            forward,
             moment="losses",
             gradients=gradients.held,
             activations=kept + 2 * levels,
             logits=logit_bytes(sizes, spec, device),
         ),
         replace(
-            stepping,
+            backward,
             moment="backward",
             gradients=gradients.flowing,
             activations=kept + levels + states + worked_on(sizes, spec, device),
         ),
-        replace(stepping, moment="reduced", gradients=gradients.reduced, activations=2 * states),
+        replace(backward, moment="reduced", gradients=gradients.reduced, activations=2 * states),
         replace(resting, moment="norm", gradients=gradients.owned + _norm_bytes(sizes, ranks)),
         replace(
             resting,
@@ -147,10 +148,11 @@ def checkpoint_bytes(sizes: Sizes, device: Device) -> int:
 
 @dataclass(frozen=True)
 class _Weights:
-    """Of the weights: as a stage starts, in a pass, and while Adam works."""
+    """Of the weights: as a stage starts, in a forward pass, in a backward pass, and while Adam works."""
 
     start: Memory
-    stepping: int
+    forward: int
+    backward: int
     resting: int
 
 
@@ -159,19 +161,21 @@ def _weights(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> _Weig
 
     ZeRO 3 loads the whole model and keeps bP/ranks, on the host where weights are offloaded. What a pass gathers stays,
     up to DeepSpeed's limit on live values and one parameter more; what arrives together lies beside it, too, until all
-    of it has been asked for (``AllGatherCoalescedHandle``). A single rank gathers nothing.
+    of it has been asked for (``AllGatherCoalescedHandle``): in a forward pass until the head is, in a backward pass
+    only where weights had to go and are gathered again. A single rank gathers nothing.
     """
     size, whole = device.value_bytes, sizes.parameters * device.value_bytes
     if spec.zero_stage != 3:
         masters = 0 if spec.offload != "none" else ceil(sizes.trainable / ranks) * FLOAT32
         start = Memory("start", weights=whole + max(sizes.groups) * size, optimizer=masters)
-        return _Weights(start, whole, whole)
+        return _Weights(start, whole, whole, whole)
     share = ceil(sizes.parameters / ranks) * size
     kept = 0 if spec.offload == "weights" and device.kind == "cuda" else share
     gathers = ranks > 1 or spec.offload == "weights"
-    live = min(sizes.parameters, _LIVE + sizes.largest) + min(sizes.parameters, _GATHERED)
-    live *= size * gathers
-    return _Weights(Memory("start", weights=whole + share), kept + live, kept)
+    live = min(sizes.parameters, _LIVE + sizes.largest) * size * gathers
+    arriving = min(sizes.parameters, _GATHERED) * size * gathers
+    again = arriving if sizes.parameters > _LIVE else 0
+    return _Weights(Memory("start", weights=whole + share), kept + live + arriving, kept + live + again, kept)
 
 
 def _optimizer(sizes: Sizes, spec: StageSpec, ranks: int, device: Device) -> tuple[int, int]:

@@ -46,6 +46,7 @@ from training_jobs.rows import vocabulary_of
 from training_jobs.sample_ledger import LedgerNotes
 from training_jobs.sample_spill import SampleSpill
 from training_jobs.token_lookup import TokenLookup
+from validation.allocators import give_back_now
 from validation.augmentation.rows import rows_with_variants
 from validation.batches import batches_of, database, files_of, frame_of
 from validation.lake import Lake
@@ -78,37 +79,41 @@ def run(job: PackJob, report: Reporter) -> None:
     mixture = Mixture(job.mixture, job.corpora)
     drawing = Drawing(mixture)
     tokenizer, padding_id = _load_tokenizer(job.model_dir)
-    with _working_folder(job.output_dir) as folder, database(lake) as connection:
-        _create_view(connection, lake, job.corpora, mixture)
-        sources = _rows_of_sources(connection, mixture)
+    with (
+        _working_folder(job.output_dir) as folder,
+        SampleSpill(folder) as spill,
+        LedgerNotes(folder) as notes,
+    ):
         with (
-            SampleSpill(folder) as spill,
-            LedgerNotes(folder) as notes,
+            database(lake) as connection,
             TokenLookup(lake, job.corpora, job.tokenizer_digest, folder) as tokens,
         ):
+            _create_view(connection, lake, job.corpora, mixture)
+            sources = _rows_of_sources(connection, mixture)
             encoder = Encoder(job, tokenizer, tokens, spill, notes, drawing)
             encoder.encode(connection, mixture)
             spill.close()
-            _say_too_long(encoder, job, report)
-            rng = np.random.default_rng(job.seed)
-            drawn = drawing.draw(rng)
-            if not len(drawn):
-                raise PackError(
-                    f"nothing to pack: {encoder.rows} training rows of {job.corpora}, {encoder.too_long.total()} of "
-                    f"them too long for {job.sequence_length} tokens, none taken by the mixture "
-                    f"{[named(item) for item in job.mixture]}"
-                )
-            lengths, source = spill.lengths, drawing.array("source")
-            packed = pack_best_fit(lengths[drawn], source[drawn], job.sequence_length, rng)
-            members = drawn[packed.members]
-            row_tokens = write_arrays(
-                job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
+        give_back_now()  # what took part in encoding: the arrays of the rows come next
+        _say_too_long(encoder, job, report)
+        rng = np.random.default_rng(job.seed)
+        drawn = drawing.draw(rng)
+        if not len(drawn):
+            raise PackError(
+                f"nothing to pack: {encoder.rows} training rows of {job.corpora}, {encoder.too_long.total()} of "
+                f"them too long for {job.sequence_length} tokens, none taken by the mixture "
+                f"{[named(item) for item in job.mixture]}"
             )
-            tasks, task_of = drawing.tasks()
-            write_sample_tokens(job.output_dir, packed.starts, lengths[members], task_of[source[members]])
-            write_samples(job.output_dir, folder, members, packed.starts, lengths)
-            ended = notes.settle(job.output_dir, drawn, len(lengths), job.sequence_length)
-            greedy = _greedily(lengths, source, drawn, job)
+        lengths, source = spill.lengths, drawing.array("source")
+        packed = pack_best_fit(lengths[drawn], source[drawn], job.sequence_length, rng)
+        members = drawn[packed.members]
+        row_tokens = write_arrays(
+            job.output_dir, spill, members, packed.starts, job.sequence_length, padding_id
+        )
+        tasks, task_of = drawing.tasks()
+        write_sample_tokens(job.output_dir, packed.starts, lengths[members], task_of[source[members]])
+        write_samples(job.output_dir, folder, members, packed.starts, lengths)
+        ended = notes.settle(job.output_dir, drawn, len(lengths), job.sequence_length)
+        greedy = _greedily(lengths, source, drawn, job)
     data_digest = encoder.digest()
     order = RowOrder(len(row_tokens), data_digest, job.seed, job.sequence_length)
     plan = _figures(job, row_tokens, len(drawn)) | {

@@ -100,7 +100,7 @@ def write_samples(
     schema = pl.DataFrame(schema=SAMPLES_SCHEMA).to_arrow().schema
     with (
         replacing(output_dir / SAMPLES_FILE) as path,
-        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer,
         pq.ParquetFile(folder / STATED_FILE) as stated,
     ):
         lines = _stated_lines(batches_of_file(stated), members, starts, lengths)

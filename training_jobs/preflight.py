@@ -20,12 +20,19 @@ from models.packed_attention import choose
 from models.quiet import quiet_transformers
 from training_jobs.activation_memory import Device, Sizes
 from training_jobs.imported import is_passed_over
-from training_jobs.jobs import PreflightJob, write_result
+from training_jobs.jobs import CPU, PreflightJob, write_result
 from training_jobs.launch import available_ranks, gpu_count
 from training_jobs.memory_model import KINDS, RankMemory, rank_memory
 from training_jobs.nodes import nodes_of
 from training_jobs.preflight_advice import Change, advice
-from training_jobs.preflight_cost import StageDisk, disk_needed, flop_per_token, speed_of, stage_disk
+from training_jobs.preflight_cost import (
+    StageDisk,
+    disk_needed,
+    flop_per_token,
+    is_of_kind,
+    speed_of,
+    stage_disk,
+)
 from training_jobs.preflight_model import base_config, sizes_of, stage_model, stands_in_for_published
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
@@ -105,10 +112,18 @@ def run(job: PreflightJob, report: Reporter) -> None:
         {
             "device": asdict(place),
             "usable_share": USABLE,
+            "runtime_bytes": RUNTIME_BYTES if place.kind == "cpu" else 0,
             "published_sizes": is_published,
             "vocabulary": base.vocab_size,
             "stages": [_as_json(one, place, job, per_token) for one in stages],
             "disk": {"needed": needed, "free": free, "path": str(_existing(job.home))},
+            "measured_elsewhere": sorted(
+                {
+                    one.device or "a device that was not recorded"
+                    for one in job.measured
+                    if not is_of_kind(one.device, place.name)
+                }
+            ),
             "refusals": refusals,
         },
     )
@@ -127,7 +142,7 @@ def find_place(job: PreflightJob) -> Place:
         name = f"GPU of {job.gpu_memory_gib:g} GiB"
         return Place("cuda", name, job.gpus, round(job.gpu_memory_gib * GIB), True, None, job.gpus)
     ranks = available_ranks() * nodes
-    return Place("cpu", "CPU", ranks, host, False, host, ranks // nodes)
+    return Place("cpu", CPU, ranks, host, False, host, ranks // nodes)
 
 
 def reckon(spec: StageSpec, sizes: Sizes, place: Place, ranks: int | None = None) -> Reckoned:
@@ -169,23 +184,24 @@ def _refusal(one: Reckoned, place: Place) -> list[str]:
         return []
     peak, spec = one.memory.peak, one.spec
     if peak.total > one.room:
-        needs = f"{peak.total / GIB:.1f} GiB per rank ({peak.moment})"
-        has = f"{one.room / GIB:.1f} GiB of {place.name} ({place.device_bytes / GIB:.1f} GiB) can be used"
+        needs = f"{peak.total / GIB:.1f} GiB per rank are needed (at {peak.moment})"
+        has = f"{one.room / GIB:.1f} GiB of {place.device_bytes / GIB:.1f} are usable"
     else:
-        needs = f"{one.memory.host * min(one.ranks, place.ranks_here) / GIB:.1f} GiB of the host's memory"
-        has = f"{(place.host_bytes or 0) * USABLE / GIB:.1f} GiB can be used"
+        needs = f"{one.memory.host * min(one.ranks, place.ranks_here) / GIB:.1f} GiB of the host's memory are needed"
+        has = f"{(place.host_bytes or 0) * USABLE / GIB:.1f} GiB are usable"
 
     def tried(changed: StageSpec, ranks: int) -> tuple[int, bool]:
         again = reckon(changed, one.sizes, place, ranks)
         return again.memory.peak.total, fits(again, place)
 
     changes = advice(spec, one.ranks, place.kind == "cuda", tried)
-    return [f"{spec.stage} does not fit on {one.ranks} ranks: it needs {needs}, {has}. {_said(changes)}"]
+    return [f"{spec.stage} on {one.ranks} ranks: {needs}, {has}. {_said(changes, place)}"]
 
 
-def _said(changes: list[Change]) -> str:
+def _said(changes: list[Change], place: Place) -> str:
     if not changes:
-        return "No change of its spec that was tried makes it fit: take a smaller profile, or larger GPUs"
+        larger = "larger GPUs" if place.kind == "cuda" else "a machine with more memory"
+        return f"No change of its spec that was tried makes it fit: take a smaller profile, or {larger}"
     each = [
         f"{change.said} ({change.needed / GIB:.1f} GiB{', another outcome' if change.decides else ''})"
         for change in changes
@@ -199,26 +215,26 @@ def _disk_refusal(needed: int, free: int, stages: list[Reckoned], base_values: i
         for one in stages
     ]
     without = disk_needed(base_values, job.base_model.make is not None, fewer)
-    help_ = f"keep_milestones: false takes {without / GIB:,.0f} GiB" if without < needed else ""
-    if without > free:
-        help_ = "; ".join(
-            part for part in (help_, f"make room for {min(needed, without) / GIB:,.0f} GiB") if part
-        )
+    help_ = f"Make room for {needed / GIB:,.0f} GiB"
+    if without < needed:
+        fewer_ = f"keep_milestones: false, with which {without / GIB:,.0f} GiB do"
+        help_ = f"It fits with {fewer_}" if without <= free else f"{help_}, or take {fewer_}"
     return (
-        f"disk: checkpoints and models need {needed / GIB:,.0f} GiB, {_existing(job.home)} has {free / GIB:,.0f} GiB "
-        f"free. {help_}"
+        f"disk: {needed / GIB:,.0f} GiB are needed for checkpoints and models, {free / GIB:,.0f} GiB are free in "
+        f"{_existing(job.home)}. {help_}"
     )
 
 
 def _as_json(one: Reckoned, place: Place, job: PreflightJob, per_token: dict[Stage, float]) -> dict[str, Any]:
     spec, sizes, peak = one.spec, one.sizes, one.memory.peak
     tokens_per_step = spec.batch_rows * spec.sequence_length
-    speed = speed_of(spec.stage, one.ranks, per_token, job.measured, job.tokens_per_second)
+    speed = speed_of(spec.stage, one.ranks, per_token, job.measured, job.tokens_per_second, place.name)
     hours = None if speed is None else spec.steps * tokens_per_step / speed.tokens_per_second / 3600
     return {
         "stage": spec.stage,
         "ranks": one.ranks,
         "idle": max(0, place.ranks - one.ranks),
+        "possible_ranks": spec.world_sizes(),
         "accumulation": spec.accumulation(one.ranks),
         "zero_stage": spec.zero_stage,
         "offload": spec.offload,

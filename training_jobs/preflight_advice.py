@@ -52,7 +52,7 @@ def _single(spec: StageSpec, is_gpu: bool) -> Iterator[tuple[str, StageSpec]]:
     if is_gpu and spec.offload == "none":
         yield "offload: optimizer", _with(spec, offload="optimizer")
     if is_gpu and spec.offload != "weights":
-        yield "zero_stage: 3 with offload: weights", _with(spec, zero_stage=3, offload="weights")
+        yield "zero_stage: 3 + offload: weights", _with(spec, zero_stage=3, offload="weights")
 
 
 def _more_ranks(spec: StageSpec, ranks: int, is_gpu: bool, reckoned: Reckoned) -> Change | None:
@@ -99,11 +99,11 @@ def _chain(spec: StageSpec, ranks: int, is_gpu: bool, reckoned: Reckoned) -> lis
         changed = _with(changed, **values)
         needed, fits = reckoned(changed, ranks)
         if fits:
-            return [Change(", ".join(said), needed)]
+            return [Change(" + ".join(said), needed)]
     found = []
     if (more := _more_ranks(changed, ranks, is_gpu, reckoned)) is not None:
-        found.append(Change(", ".join([*said, more.said]), more.needed))
-    before = "".join(f"{words}, " for words in said)
+        found.append(Change(" + ".join([*said, more.said]), more.needed))
+    before = "".join(f"{words} + " for words in said)
     if (shorter := _shorter(changed, ranks, before, reckoned)) is not None:
         found.append(shorter)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from training_jobs.activation_memory import FLOAT32, Device, Sizes
 from training_jobs.checkpoints import milestone_steps
-from training_jobs.jobs import MeasuredStage
+from training_jobs.jobs import CPU, MeasuredStage
 from training_jobs.memory_model import checkpoint_bytes
 from training_jobs.spec import Stage, StageSpec
 
@@ -26,14 +26,16 @@ def speed_of(
     per_token: dict[Stage, float],
     measured: Sequence[MeasuredStage],
     stated: float | None,
+    device: str,
 ) -> Speed | None:
     """How fast a stage will be; ``None`` where nothing was measured.
 
     Args:
         stage: that is asked for, on ``ranks`` ranks.
         per_token: arithmetic per token of each stage (:func:`flop_per_token`).
-        measured: of the home's own stages.
+        measured: of the home's own stages; what was on a CPU says nothing of a GPU, nor the other way round.
         stated: by the user, for the first stage of ``per_token`` on these ranks; ``measured`` counts no more.
+        device: ``CPU``, or the GPU's name.
     """
     first = next(iter(per_token))
     if stated is not None:
@@ -42,17 +44,25 @@ def speed_of(
         return Speed(
             stated * per_token[first] / per_token[stage], f"as stated of {first}, by arithmetic per token"
         )
-    known = [one for one in measured if one.stage in per_token]
+    known = [one for one in measured if one.stage in per_token and is_of_kind(one.device, device)]
     if not known:
         return None
     one = next((one for one in known if one.stage == stage), known[-1])
     speed = one.tokens_per_second * ranks / one.ranks * per_token[one.stage] / per_token[stage]
-    origin = f"{one.stage} of this home, {one.tokens_per_second:,.0f} tokens/s on {one.ranks} ranks"
+    origin = (
+        f"{one.stage} of this home, {one.tokens_per_second:,.0f} tokens/s on {one.ranks} ranks ({one.device})"
+    )
     scaled = [
         *(["by arithmetic per token"] if one.stage != stage else []),
         *(["as if each rank were as fast"] if one.ranks != ranks else []),
+        *([f"as if {device} were as fast"] if one.device != device else []),
     ]
     return Speed(speed, ", ".join([origin, *scaled]))
+
+
+def is_of_kind(measured_on: str, device: str) -> bool:
+    """Whether both are CPUs or both are GPUs; what was not recorded is neither."""
+    return measured_on != "" and (measured_on == CPU) == (device == CPU)
 
 
 def flop_per_token(sizes: Sizes, spec: StageSpec) -> float:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from training_jobs.mixture_rules import Condition, WeightBy
 from training_jobs.spec import ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
-from validation.strict import Strict, explain, read_yaml_mapping
+from validation.strict import Strict, StrictKeys, explain, read_yaml_mapping
 from validation.tasks import RowTask
+
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
 class TinyBackbone(Strict):
@@ -70,7 +73,7 @@ class AudioTokenizerSettings(Strict):
     seed: int = Field(ge=0)
 
 
-class MixtureItem(Strict):
+class MixtureItem(StrictKeys):
     """How often a pack holds each row of one task (and corpus, where given).
 
     Drawn once, for the whole stage: 0.5 takes half of the rows, and the others are never seen; 2.5 takes all of them
@@ -109,13 +112,30 @@ class MixtureItem(Strict):
         return self
 
 
-class MixtureFile(Strict):
+class MixtureFile(StrictKeys):
     """A mixture in VITA-Audio's form (:mod:`training_jobs.upstream_mixture`), read as it is."""
 
     file: str = Field(description="YAML with dataset: name -> ratio, num, data_paths; may name ${NAME}")
     root: str | None = Field(
         default=None, description="folder or URL that data_paths are below; null: the file's own folder"
     )
+
+
+def _form(value: object) -> str | None:
+    """Which of its two forms a mixture has, so that only the faults of that one are told."""
+    if isinstance(value, list):
+        return "[entries]"
+    return "[file]" if isinstance(value, dict | MixtureFile) else None
+
+
+MixtureSettings = Annotated[
+    Annotated[list[MixtureItem], Tag("[entries]")] | Annotated[MixtureFile, Tag("[file]")],
+    Discriminator(
+        _form,
+        custom_error_type="mixture",
+        custom_error_message="wanted is a list of entries, or the key file with the path of a mixture file",
+    ),
+]
 
 
 class EvaluationSettings(Strict):
@@ -150,7 +170,7 @@ class Profile(Strict):
     name: ProfileName
     base_model: BaseModelSettings
     audio_tokenizer: AudioTokenizerSettings
-    mixtures: dict[str, list[MixtureItem] | MixtureFile]
+    mixtures: dict[str, MixtureSettings]
     evaluation: EvaluationSettings
     benchmark: BenchmarkSettings
     limits: ProgramLimits
@@ -183,8 +203,14 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
     assert settings.directory is not None
     directory = Path(os.path.expandvars(settings.directory))
     if not (directory / "config.json").is_file():
+        unset = _VARIABLE.findall(str(directory))
+        found = (
+            f"names ${unset[0]}, which is not set"
+            if unset
+            else f"is {str(directory)!r}, which has no config.json"
+        )
         raise ConfigurationError(
-            f"base_model.directory {settings.directory!r} is {str(directory)!r}, which has no config.json; "
+            f"base_model.directory {settings.directory!r} {found}; "
             "set the variable to a directory that holds the Qwen2.5-Instruct model of the profile's size"
         )
     return directory

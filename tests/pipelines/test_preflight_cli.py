@@ -40,7 +40,9 @@ def test_what_does_not_fit_is_shown_ends_with_two_and_says_what_to_change(tmp_pa
     for word in ("weights", "gradients", "optimizer", "activations", "logits", "not measured", "sft"):
         assert word in shown.stdout
     assert "10,317,912,576" in shown.stdout
-    assert "does not fit on 8 ranks" in shown.stderr
+    assert shown.stderr.count("does not fit") == shown.stderr.count("on 8 ranks: ") + shown.stderr.count(
+        "fit: disk: "
+    )
     assert "It fits with" in shown.stderr
 
 
@@ -54,7 +56,12 @@ def test_a_homes_own_stages_say_how_fast_they_were(tmp_path: Path) -> None:
     outputs = Outputs(workspace.training_dir)
     directory = outputs.directory("sft", "5" * 64)
     directory.mkdir(parents=True)
-    write_result(directory, {"tokens_per_s": 321.5, "world_size": 2})
+    write_result(directory, {"tokens_per_s": 321.5, "world_size": 2, "device": "CPU"})
     outputs.publish("sft", "5" * 64)
     (one,) = measured_stages(workspace)
-    assert (one.stage, one.tokens_per_second, one.ranks) == ("sft", 321.5, 2)
+    assert (one.stage, one.tokens_per_second, one.ranks, one.device) == ("sft", 321.5, 2, "CPU")
+    asked = ["preflight", "--profile", "tiny", "--home", str(tmp_path)]
+    gpus = runner.invoke(app, [*asked, "--gpus", "3"])
+    assert "this home's stages ran on CPU, which does not tell it" in gpus.stdout
+    assert "idle: the rows of a step are dealt out to 1 or 2 ranks (text_audio_alignment" in gpus.stdout
+    assert "0.00 e9" not in gpus.stdout and "GiB per rank" in gpus.stdout

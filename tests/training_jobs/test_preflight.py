@@ -134,17 +134,20 @@ def test_checkpoints_are_counted_with_the_one_that_is_being_written(changes: Any
 def test_time_comes_from_a_measurement_or_is_not_stated() -> None:
     specs = {stage: load_stage(stage, "7b") for stage in STAGES}
     work = {stage: flop_per_token(sizes("7b", spec), spec) for stage, spec in specs.items()}
-    assert speed_of("sft", 8, work, [], None) is None
-    own = MeasuredStage(stage="sft", tokens_per_second=1000, ranks=8)
-    found = speed_of("sft", 32, work, [own], None)
+    assert speed_of("sft", 8, work, [], None, "H100") is None
+    own = MeasuredStage(stage="sft", tokens_per_second=1000, ranks=8, device="H100")
+    found = speed_of("sft", 32, work, [own], None, "H200")
     assert found is not None
     assert found.tokens_per_second == 4000
     assert "sft of this home" in found.origin
-    assert "as if each rank were as fast" in found.origin
-    other = speed_of("text_audio_alignment", 8, work, [own], None)
+    assert "as if each rank were as fast, as if H200 were as fast" in found.origin
+    assert speed_of("sft", 8, work, [own], None, "CPU") is None
+    unrecorded = own.model_copy(update={"device": ""})
+    assert speed_of("sft", 8, work, [unrecorded], None, "H100") is None
+    other = speed_of("text_audio_alignment", 8, work, [own], None, "H100")
     assert other is not None
     assert other.tokens_per_second == pytest.approx(1000 * work["sft"] / work["text_audio_alignment"])
-    stated = speed_of("text_audio_alignment", 8, work, [own], 5000)
+    stated = speed_of("text_audio_alignment", 8, work, [own], 5000, "H100")
     assert stated is not None
     assert (stated.tokens_per_second, stated.origin) == (5000, "as stated")
 
@@ -166,7 +169,7 @@ def test_what_does_not_fit_is_refused_with_need_room_and_changes_that_are_true(t
     refusal = next(line for line in found["refusals"] if line.startswith("sft"))
     stage = next(stage for stage in found["stages"] if stage["stage"] == "sft")
     assert f"{stage['memory']['total'] / GIB:.1f} GiB per rank" in refusal
-    assert "36.0 GiB of GPU of 40 GiB" in refusal
+    assert "36.0 GiB of 40.0 are usable" in refusal
     assert "zero_stage: 3" in refusal
     changed = [
         spec.model_copy(update={"zero_stage": 3, "offload": "weights"}) if spec.stage == "sft" else spec
@@ -195,8 +198,8 @@ def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 100 * GIB}))
     found = reckoned(job(tmp_path, "7b", gpus=32))
     (refusal,) = found["refusals"]
-    assert "100 GiB free" in refusal
-    assert "keep_milestones: false takes" in refusal
+    assert "100 GiB are free" in refusal
+    assert "or take keep_milestones: false, with which" in refusal
 
 
 def test_a_model_that_is_named_and_not_there_is_refused(

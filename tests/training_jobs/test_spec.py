@@ -228,3 +228,54 @@ def test_a_base_model_of_another_size_than_the_profiles_is_refused(
         check_size(load_profile("0.5b").base_model)
     with pytest.raises(ValueError, match="give 'hidden_size' with 'directory' only"):
         BaseModelSettings(make=load_profile("debug").base_model.make, hidden_size=32)
+
+
+@pytest.mark.parametrize(
+    ("mixture", "said"),
+    [
+        (
+            [{"task": "asr", "ratio": 1, "where": [{"field": "snr", "op": "ge", "value": 3}]}],
+            "mixtures.pretraining.0.where.0.field: there is no such field; there are corpus,",
+        ),
+        (
+            [{"task": "asr", "ration": 1}],
+            "mixtures.pretraining.0: unknown key 'ration'; allowed are task, corpus, file, ratio",
+        ),
+        ({"path": "m.yaml"}, "mixtures.pretraining: unknown key 'path'; allowed are file, root"),
+        (3, "mixtures.pretraining: wanted is a list of entries, or the key file with"),
+        (
+            [{"task": "asr", "ratio": 1, "where": {"field": "mos", "op": "ge", "value": 3}}],
+            "mixtures.pretraining.0.where: wanted is a list (got {",
+        ),
+        (
+            [{"task": "asr", "ratio": 1, "where": [{"field": "mos", "op": "ge", "value": None}]}],
+            "mixtures.pretraining.0.where.0.value: wanted is a text, a number, true or false, or a list of",
+        ),
+        (
+            [{"task": "asr", "ratio": 1, "weight_by": {"field": "mos"}}],
+            "mixtures.pretraining.0.weight_by: 'by' says of which kind it is, and is missing (got",
+        ),
+        (
+            [{"task": "asr", "ratio": 1, "weight_by": {"by": "mos", "field": "mos"}}],
+            "mixtures.pretraining.0.weight_by: 'by' is 'mos'; it may be 'value', 'map', 'temperature'",
+        ),
+    ],
+)
+def test_a_fault_in_a_mixture_is_told_once_and_in_words_of_the_file(
+    tmp_path: Path, mixture: object, said: str
+) -> None:
+    shutil.copytree(STAGE_FILES.parent / "profiles", tmp_path / "profiles")
+    path = tmp_path / "profiles" / "tiny.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["mixtures"]["pretraining"] = mixture
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigurationError) as caught:
+        load_profile("tiny", path.parent)
+    assert f"tiny.yaml: {said}" in str(caught.value)
+    assert "; mixtures" not in str(caught.value)
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOXLINE_BASE_MODEL", raising=False)
+    with pytest.raises(ConfigurationError, match=r"names \$VOXLINE_BASE_MODEL, which is not set; set the"):
+        base_model_directory(load_profile("7b").base_model)
