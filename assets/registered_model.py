@@ -3,14 +3,14 @@
 import dagster as dg
 
 from assets.final_model import FINAL_STAGE, final_model
-from assets.outputs import Outputs, inputs_digest
+from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.gate import load_thresholds
 from training_jobs.jobs import RESULT_FILE, RegisterJob, Tracking, read_result
 from training_jobs.registered import is_registered
 
-RECIPE = 2
+RECIPE = 3
 _ASSET = "registered_model"
 
 
@@ -33,14 +33,7 @@ def build() -> dg.AssetsDefinition:
         evaluation, latency = (
             final.outputs.present(name) for name in ("evaluation_report", "latency_benchmark")
         )
-        inputs = inputs_digest(
-            RECIPE,
-            model=final.output.inputs,
-            evaluation=evaluation.inputs,
-            latency=latency.inputs,
-            tracking_uri=workspace.tracking_uri,
-            gate=load_thresholds().model_dump(),
-        )
+        inputs = registration_inputs(final.output, evaluation, latency, workspace.tracking_uri)
         forget_unless_current(final.outputs, inputs, final.tracking)
         metadata = materialize_by_program(
             context,
@@ -60,6 +53,24 @@ def build() -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return registered_model
+
+
+def registration_inputs(final: Output, evaluation: Output, latency: Output, tracking_uri: str) -> str:
+    """Digest of what a registration and its verdict are made from.
+
+    That is what was measured, and not what it was measured on: a latency that was taken again is another one.
+
+    Raises:
+        assets.outputs.MissingOutputError: if what was measured was removed.
+    """
+    return inputs_digest(
+        RECIPE,
+        model=final.inputs,
+        evaluation=evaluation.result(),
+        latency=latency.result(),
+        tracking_uri=tracking_uri,
+        gate=load_thresholds().model_dump(),
+    )
 
 
 def forget_unless_current(outputs: Outputs, inputs: str, tracking: Tracking) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from training_jobs.export_weights import ARCHITECTURE, AUDIO_TOKENIZER_DIR, Exported
-from training_jobs.imported import RANDOM_WEIGHTS, UNKNOWN
+from training_jobs.export_weights import ARCHITECTURE, Exported
+from training_jobs.imported import AUDIO_TOKENIZER_DIR, RANDOM_WEIGHTS, UNKNOWN
 from training_jobs.trained_on import CorpusShare, TrainedStage
 
 

@@ -100,7 +100,8 @@ def trend(steps: Sequence[int], losses: Sequence[float]) -> Trend:
     of_last = _OF_MEDIAN * noise(curve) / math.sqrt(width)
     of_first = _OF_MEDIAN * noise(all_losses) / math.sqrt(_FEWEST_OF_LEVEL)
     is_beyond_chance = first - last > SIGNIFICANT * math.hypot(of_first, of_last)
-    has_learnt = first - last > LEARNT * abs(first) and (is_beyond_chance or -gain > SIGNIFICANT * gain_error)
+    is_lower = first - last > LEARNT * abs(first)
+    has_learnt = is_lower and (is_beyond_chance or -gain > SIGNIFICANT * gain_error)
     is_moving = abs(change) > max(SIGNIFICANT * change_error, WORTH * abs(last))
     said = f"{change:+.3f} ± {change_error:.3f} over the last {len(all_steps) - start} steps"
     said = f"a change of {said}" if is_moving else f"no change beyond the noise, {said}"
@@ -112,7 +113,8 @@ def trend(steps: Sequence[int], losses: Sequence[float]) -> Trend:
     elif has_learnt:
         verdict, why = "converged", f"from {first:.3f} to {last:.3f}; {said}"
     else:
-        verdict, why = "plateau", f"from {first:.3f} to {last:.3f}, hardly below its beginning; {said}"
+        against = "within the noise of its beginning" if is_lower else "hardly below its beginning"
+        verdict, why = "plateau", f"from {first:.3f} to {last:.3f}, {against}; {said}"
     return Trend(verdict, why, first, last, best, best_step, change, change_error)
 
 

@@ -102,3 +102,12 @@ def test_noise_is_that_of_a_point_whatever_the_curve_does() -> None:
         assert noise(np.array(noisy(curve, sigma=0.2))) == pytest.approx(0.2, rel=0.2)
     assert noise(np.full(50, 2.0)) == 0.0
     assert trend(range(STEPS), [2.0] * STEPS).verdict == "plateau"
+
+
+def test_a_loss_that_is_lower_by_noise_alone_is_not_called_hardly_lower() -> None:
+    steps = list(range(40))
+    lower = trend(steps, [1.3] * 5 + noisy(np.full(35, 1.0), sigma=0.3))
+    assert lower.verdict == "plateau"
+    assert "within the noise of its beginning" in lower.why
+    flat = trend(steps, [1.0 + 0.001 * (step % 2) for step in steps])
+    assert "hardly below its beginning" in flat.why
