@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -54,6 +54,10 @@ class LakeFiles:
     def filesystem(self) -> Any:
         """The fsspec file system, for DuckDB, whose threads share what it opens."""
         return shared_store() if self._is_s3 else self._fs
+
+    def asked_once(self) -> AbstractContextManager[None]:
+        """A block in which queries through :attr:`filesystem` ask a store for each object once."""
+        return shared_store().asked_once() if self._is_s3 else nullcontext()
 
     @property
     def is_local(self) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import io
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,7 @@ from validation.remote import (
 # So many requests in a row without an answer, each with all its attempts: it is the store, not an object.
 _SILENT_REQUESTS = 3
 _BUFFER_BYTES = 1 << 16
+_READING = frozenset({"get_object", "head_object", "list_objects_v2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
 
     protocol = ("s3", "s3a")
     cachable = False  # :mod:`validation.remote` keeps one per process and environment
+    changes = 0  # that this process has made or tried, in all stores
 
     def __init__(self, settings: RemoteSettings) -> None:
         where = endpoint()
@@ -104,6 +106,9 @@ class ObjectStore(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no annot
             answer = await super()._call_s3(method, *arguments, **options)
         except (*FAILURES, ValueError) as error:
             raise self.failure(error, url) from error
+        finally:
+            if method not in _READING:
+                ObjectStore.changes += 1
         if method != "get_object":  # whose body is still to come
             self.answered()
         return answer
@@ -217,15 +222,40 @@ class SharedStore(ObjectStore):
     def __init__(self, settings: RemoteSettings) -> None:
         super().__init__(settings)
         self._heads: dict[str, dict[str, Any]] = {}
+        self._blocks = 0
+        self._fresh: set[str] = set()  # objects that were asked for in this block, since the last change
+        self._fresh_since = 0
+
+    @contextmanager
+    def asked_once(self) -> Iterator[None]:
+        """In the block, a second query of an object need not ask for it again, unless this process writes meanwhile.
+
+        What another process writes is seen by the next block; to a query in this one, the object has changed while it
+        is read, which is an error.
+        """
+        self._fresh.clear()
+        self._blocks += 1
+        try:
+            yield
+        finally:
+            self._blocks -= 1
+            self._fresh.clear()
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """The object of exactly this name, if it is there."""
         path = self._strip_protocol(path)
+        changes = ObjectStore.changes
+        if changes != self._fresh_since:
+            self._fresh.clear()
+            self._fresh_since = changes
+        if self._blocks and path in self._fresh:
+            return [path]
         found = self.head(path)
         if found is None:
             self._heads.pop(path, None)
             return []
         self._heads[path] = found
+        self._fresh.add(path)
         return [path]
 
     def size(self, path: str) -> int:

@@ -21,7 +21,7 @@ from validation.errors import ConfigurationError, UserError
 from validation.strict import Strict, explain
 
 if TYPE_CHECKING:
-    from validation.object_store import ObjectStore
+    from validation.object_store import ObjectStore, SharedStore
 
 _SCHEMES = ("s3://", "s3a://")
 _VARIABLE = "VOXLINE_S3_"
@@ -143,26 +143,33 @@ def open_url(url: str) -> Any:
 
 def object_store() -> ObjectStore:
     """This process's connection to the store that the environment names; a forked process gets one of its own."""
-    return _connected(is_shared=False)
+    return _object_store(*_connection())
 
 
-def shared_store() -> ObjectStore:
+def shared_store() -> SharedStore:
     """The same for a library whose threads seek and read in one open file: DuckDB."""
-    return _connected(is_shared=True)
+    return _shared_store(*_connection())
 
 
-def _connected(is_shared: bool) -> ObjectStore:
-    settings = RemoteSettings.from_environment()
+def _connection() -> tuple[int, RemoteSettings, str]:
+    """What a connection stays one for: the process, its settings and its credentials."""
     aws = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
-    return _store(os.getpid(), settings, digest_value(aws), is_shared)
+    return os.getpid(), RemoteSettings.from_environment(), digest_value(aws)
+
+
+# Imported only where it is needed: the client takes most of a second.
+@lru_cache(maxsize=8)
+def _object_store(_process: int, settings: RemoteSettings, _environment: str) -> ObjectStore:
+    from validation.object_store import ObjectStore
+
+    return ObjectStore(settings)
 
 
 @lru_cache(maxsize=8)
-def _store(_process: int, settings: RemoteSettings, _environment: str, is_shared: bool) -> ObjectStore:
-    # Only where it is needed: the client takes most of a second to import.
-    from validation.object_store import ObjectStore, SharedStore
+def _shared_store(_process: int, settings: RemoteSettings, _environment: str) -> SharedStore:
+    from validation.object_store import SharedStore
 
-    return SharedStore(settings) if is_shared else ObjectStore(settings)
+    return SharedStore(settings)
 
 
 def endpoint() -> str | None:

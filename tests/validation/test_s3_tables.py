@@ -77,6 +77,22 @@ def test_of_a_table_only_the_columns_that_are_asked_for_are_read(lake, proxy):
     assert bytes_read(proxy) < size / 2, proxy.counts()
 
 
+def test_queries_of_one_block_ask_once_for_a_file_and_the_next_block_sees_what_others_wrote(s3, lake, proxy):
+    path = lake.table_path("audio_tokens", "c")
+    statement = f"SELECT token_ids FROM {parquet(lake, [path])}"
+    lake.write_table("audio_tokens", "c", tokens((9,)))
+    others = s3.get(f"lake/{path}")
+    lake.write_table("audio_tokens", "c", tokens())
+    proxy.forget()
+    with database(lake) as connection:
+        for _ in range(3):
+            assert connection.execute(statement).fetchall() == [([1, 2],)]
+        assert proxy.counts()["HeadObject"] == 1
+    s3.put(f"lake/{path}", others)
+    with database(lake) as connection:
+        assert connection.execute(statement).fetchall() == [([9],)]
+
+
 def test_a_query_asks_once_for_each_file_and_sees_what_was_written_since_the_last_one(lake, proxy):
     lake.write_table("audio_tokens", "c", tokens())
     statement = f"SELECT token_ids FROM {parquet(lake, [lake.table_path('audio_tokens', 'c')])}"
