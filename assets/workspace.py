@@ -118,8 +118,11 @@ class Workspace(dg.ConfigurableResource):
         """Names of the corpora, in the file's order."""
         return [entry.name for entry in self.corpora.corpora]
 
-    def mixture(self, spec: StageSpec) -> list[MixtureItem]:
+    def mixture(self, spec: StageSpec, are_made: bool = True) -> list[MixtureItem]:
         """The entries of the stage's mixture, those of a mixture file by the corpora that read its data files.
+
+        Args:
+            are_made: Whether the files of ``training_jsonl`` must be there.
 
         Raises:
             ConfigurationError: if the profile has no mixture of that name, or its file cannot be followed.
@@ -131,7 +134,7 @@ class Workspace(dg.ConfigurableResource):
             )
         mixture = self.profile.mixtures[spec.mixture]
         if isinstance(mixture, MixtureFile):
-            return upstream_items(mixture, MixtureFiles(self.lake, self.corpora.corpora).find)
+            return upstream_items(mixture, MixtureFiles(self.lake, self.corpora.corpora, are_made).find)
         return mixture
 
     @cached_property

@@ -1,7 +1,8 @@
 """What people look at in Dagster: histograms of the measures and a table of the ledger's reasons, as Markdown.
 
 Dagster keeps what it is told in its event log for good. So no name of a row, speaker or file and no text is told to
-it: what is forgotten later would stay there.
+it: what is forgotten later would stay there. Matplotlib, half a second's import, is imported where something is drawn:
+every start of ``voxline`` loads this module.
 """
 
 from __future__ import annotations
@@ -10,12 +11,9 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from validation.batches import database, files_of, frame_of, parquet
 from validation.checks import CHECKS
@@ -24,6 +22,10 @@ from validation.lake import Lake
 from validation.ledger import LEDGER_STAGES, OUTCOME_OF, ledger_partition
 from validation.scales import SCALES, Scale
 from validation.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 4
 _PANEL_INCHES = (2.9, 2.1)
@@ -57,6 +59,8 @@ def histograms_markdown(
         groups: The first is drawn as an area, the second as a line, each as shares of its own rows.
         limits: Drawn in where given, those for the language ``default``.
     """
+    from matplotlib.figure import Figure
+
     panels = [
         (scale, [cells.distribution(scale, None if group.part is None else [group.part]) for group in groups])
         for scale in SCALES
@@ -86,6 +90,8 @@ def histograms_markdown(
 
 def figure_markdown(figure: Figure, alternative: str) -> str:
     """The figure as a PNG inside a Markdown image."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)  # a canvas without a screen, whatever the environment says
     figure.savefig(buffer, format="png")
@@ -125,6 +131,8 @@ def _count_cell(rows: int, total: int) -> str:
 
 
 def _draw(axis: Axes, scale: Scale, found: Sequence[Distribution], limits: Thresholds | None) -> None:
+    from matplotlib.ticker import FuncFormatter, PercentFormatter
+
     edges = [scale.value(place / scale.bins) for place in range(scale.bins + 1)]
     for place, distribution in enumerate(found):
         if distribution.rows:
@@ -138,7 +146,8 @@ def _draw(axis: Axes, scale: Scale, found: Sequence[Distribution], limits: Thres
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / scale.per_unit:g}"))
     medians = " / ".join(scale.text(one.median) for one in found if one.median is not None)
-    axis.set_title(f"median {medians}", fontsize=7)
+    # At a place that is said: to find one above the axis' labels, all of them would be measured.
+    axis.set_title(f"median {medians}", fontsize=7, y=1.0)
     axis.set_xlabel(f"{scale.label} ({scale.unit})" if scale.unit else scale.label, fontsize=8)
     axis.tick_params(labelsize=7)
     for value in _limits(scale, limits):

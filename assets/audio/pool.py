@@ -31,6 +31,9 @@ _MOST_TOGETHER = 16
 _WAITING_PER_WORKER = 3  # of these; no worker idles, and little is repeated when one dies
 # What numpy's and scipy's matrix products take a number of threads from: the workers are the threads here.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+# What the server of processes imports, once: the work on a file, which takes most of a second to import, and starts no
+# thread that a fork would miss.
+_IMPORTED_ONCE = ["assets.audio.work"]
 
 
 class WorkersDoNotStartError(UserError):
@@ -62,8 +65,9 @@ def map_surviving(
     that survives neither yields :class:`WorkerDied`. Tasks are drawn from ``tasks`` only as they are needed. Exceptions
     of ``function`` are raised here.
 
-    Processes are spawned, so ``function`` and the tasks must be picklable, and of modules that can be imported: the
-    main program is none in a worker. They end when this process does, however it ends.
+    Processes are forks of a server that has done nothing but import, so ``function`` and the tasks must be picklable,
+    and of modules that can be imported: the main program is none in a worker. Their environment is this process's. They
+    end when this process does, however it ends.
 
     Raises:
         WorkersDoNotStartError: if a process that has been given no task yet ends as well.
@@ -179,9 +183,10 @@ class _Pool(Generic[TaskT, ResultT]):
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            context = get_context("spawn")
+            context = get_context("forkserver")
+            context.set_forkserver_preload(_IMPORTED_ONCE)
             self._executor = ProcessPoolExecutor(
-                self._workers, mp_context=context, initializer=_end_with_parent
+                self._workers, mp_context=context, initializer=_begin, initargs=(dict(os.environ),)
             )
         return self._executor
 
@@ -237,8 +242,14 @@ def _answer() -> None:
     """In a worker: it is there."""
 
 
-def _end_with_parent() -> None:
-    """In a worker: end when the parent is gone. A killed parent cannot say so, and its workers would wait forever."""
+def _begin(environment: dict[str, str]) -> None:
+    """In a worker: take over the parent's environment, since the server has that of its own start; end with the parent.
+
+    A killed parent cannot say so, and its workers would wait forever.
+    """
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     parent = parent_process()
     assert parent is not None
 

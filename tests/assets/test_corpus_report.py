@@ -13,6 +13,7 @@ import assets.corpus_report
 import assets.training_jsonl
 from assets.corpora import CorporaFileError, load_corpora
 from assets.corpus_report import DRIFT_CHECK
+from assets.report import build
 from assets.report.profiles import accept_last
 from assets.workspace import Workspace
 from validation.lake import Lake
@@ -45,8 +46,9 @@ def keep(root: Path, names: str) -> None:
 
 @pytest.mark.parametrize(("on_drift", "is_written"), [("warn", True), ("fail", False)])
 def test_a_drift_warns_or_keeps_training_rows_from_being_written(
-    tmp_path: Path, make: Any, on_drift: str, is_written: bool
+    tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch, on_drift: str, is_written: bool
 ) -> None:
+    monkeypatch.setattr(build, "histograms_markdown", lambda *_: "drawn")  # most of three pages' time
     home, root = tmp_path / "home", tmp_path / "c"
     lake = Lake(str(home / "lake"))
     entry = make.ljspeech(root, [(name, "hello there") for name in "abcd"])

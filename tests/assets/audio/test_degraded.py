@@ -71,8 +71,6 @@ def test_speech_that_is_merely_quiet_is_not_lost(lake: Lake, make):
 @pytest.mark.parametrize(
     ("reader", "folder", "most_lost", "options"),
     [
-        ("librispeech", "librispeech", 0, {}),
-        ("ljspeech", "ljspeech/LJSpeech-1.1", 0, {}),
         ("aishell3", "aishell3/AISHELL-3", 0, {}),
         ("mls", "mls/mls_spanish_opus", 0, {}),
         ("common_voice", "common_voice/cv-corpus/en", 0, {"file": "train.tsv"}),
@@ -89,16 +87,10 @@ def test_speech_that_is_merely_quiet_is_not_lost(lake: Lake, make):
         ("labelled_names", "mycroft_precise", 1, {"pattern": r"(?:.*/)?(?P<label>[\w-]+)\.wav"}),
         ("labelled_names", "watson_untranscribed", 0, {"pattern": r"(?:.*/)?(?P<label>[\w-]+)\.wav"}),
         ("labelled_names", "librispeech_untranscribed", 0, {"pattern": r"(?:.*/)?(?P<label>[\d-]+)\.flac"}),
-        pytest.param(
-            "labelled_names",
-            "fsdd/recordings",
-            0,
-            {"pattern": r"(?P<label>\d)_.*\.wav"},
-            marks=pytest.mark.slow,
-        ),
     ],
 )
 def test_good_corpora_lose_next_to_nothing(lake: Lake, make, reader, folder, most_lost, options):
+    """LibriSpeech, LJ Speech and the spoken digits lose nothing to all limits: corpora/test_real_corpora.py."""
     root = make.shared(folder)
     entry = make.entry(reader, root, options=options, thresholds=NO_TEXT, language="en")
     rows = run(entry, lake, make)

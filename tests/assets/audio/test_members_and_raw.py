@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 import soundfile as sf
+from failing_work import die_at_b
 
 from assets.audio import audio_pass, resample
 from assets.audio.resample import make_audio_22k
-from assets.audio.work import SourceTask, do_source
 from assets.corpora.ingest import ingest
 from validation.digests import digest_bytes
 from validation.ledger import balance, read_ledger
@@ -121,21 +121,16 @@ def test_a_tar_is_opened_once_for_a_run_of_its_members(tmp_path, lake, make, mon
 
 @pytest.mark.timeout(120)
 def test_a_member_that_kills_its_worker_takes_no_other_with_it(tmp_path, lake, make, monkeypatch):
-    tar(tmp_path / "c" / "s.tar", {f"{n}.wav": wav(make.speech_like(0.5, RATE, n)) for n in range(4)})
-    entry = table(tmp_path / "c", make, [(f"s.tar!{n}.wav", "hello") for n in range(4)])
+    names = ("c", "d", "b", "e")
+    members = {f"{name}.wav": wav(make.speech_like(0.5, RATE, seed)) for seed, name in enumerate(names)}
+    tar(tmp_path / "c" / "s.tar", members)
+    entry = table(tmp_path / "c", make, [(f"s.tar!{name}.wav", "hello") for name in names])
     ingest(entry, lake)
-    monkeypatch.setattr(resample, "do_source", die_at_2)
+    monkeypatch.setattr(resample, "do_source", die_at_b)
     make_audio_22k(entry, lake, workers=1)
     (row,) = read_ledger(lake, "made").to_dicts()
     assert (row["source"], row["reason"]) == ("list.csv:4", "worker_died")
     assert lake.read_table("audio_22k", "made").height == 3
-
-
-def die_at_2(task: SourceTask):
-    """Stands in for a decoder that crashes on one member."""
-    if any(recording.uri.endswith("2.wav") for recording in task.recordings):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return do_source(task)
 
 
 def test_samples_without_a_header_are_what_the_entry_declares(tmp_path, lake, make):

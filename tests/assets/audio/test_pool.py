@@ -104,14 +104,14 @@ def test_a_worker_that_dies_while_it_idles_costs_no_task_a_try(monkeypatch):
         assert alone.do_alone(1) not in (WorkerDied(), worker)
 
 
-def end_at_once() -> None:
+def end_at_once(_: object) -> None:
     """What a worker does that never comes to its first task."""
     os._exit(1)
 
 
 @pytest.mark.timeout(120)
 def test_no_task_is_blamed_where_no_worker_starts(monkeypatch):
-    monkeypatch.setattr(pool, "_end_with_parent", end_at_once)
+    monkeypatch.setattr(pool, "_begin", end_at_once)
     with pytest.raises(WorkersDoNotStartError, match="before they are given any work"):
         list(map_surviving(complain, [2, 3], workers=1, limit_s=a_minute))
 

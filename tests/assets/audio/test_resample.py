@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import polars as pl
 import psutil
 import pytest
 import soundfile as sf
+from failing_work import die_at_b, hang_at_b
 
 from assets.audio import audio_pass, resample
 from assets.audio.quality import measure_corpus
@@ -161,20 +161,6 @@ def test_files_of_the_same_content_are_decoded_once(tmp_path, lake, make):
     Path(lake.uri(lake.table_path("audio_22k", "made"))).unlink()
     assert make_audio_22k(entry, lake, workers=1).summary["files_done"] == 0
     assert lake.read_table("audio_22k", "made").equals(stored)
-
-
-def hang_at_b(task):
-    """Stands in for a decoder that never comes back from one file."""
-    if any(recording.uri.endswith("b.wav") for recording in task.recordings):
-        threading.Event().wait()
-    return do_source(task)
-
-
-def die_at_b(task):
-    """Stands in for a decoder that crashes on one file."""
-    if any(recording.uri.endswith("b.wav") for recording in task.recordings):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return do_source(task)
 
 
 PROGRAM = """

@@ -92,4 +92,5 @@ def test_spoken_digits_pass_as_a_whole(lake, make):
     split = [{"by": "field", "field": "take", "values": ["0", "1", "2", "3", "4"]}]
     entry = make.entry("labelled_names", make.shared("fsdd/recordings"), options=options, split=split)
     outcomes = make.run_all(entry, lake, workers=2)
+    assert outcomes[3].summary["outcomes"] == {"accepted": 2000}
     assert outcomes[3].summary["splits"] == {"test": 200, "train": 1800}
