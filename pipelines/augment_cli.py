@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.settings import HomeOption, default_home, require_settings
+
 app = typer.Typer(no_args_is_help=True, help="Look at augmented training rows.")
 
 
@@ -22,19 +24,13 @@ def render(
     rate_hz: Annotated[
         int, typer.Option("--rate", help="Of the audio tokenizer, in Hz: 22050, or 16000 for the view.")
     ] = 22_050,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-        ),
-    ] = None,
+    home: HomeOption = None,
 ) -> None:
     """Make an audio of a training row again, as its tokens were made from it, and say what it went through."""
     import soundfile
 
     from assets.workspace import Workspace
     from pipelines.output import require_file_name
-    from pipelines.settings import default_home, require_settings
     from training_jobs.augmented_audio import corpus_of_row
     from training_jobs.augmented_audio import render as made_again
     from validation.atomic import replacing

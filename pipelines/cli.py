@@ -17,10 +17,11 @@ from pipelines import forget_cli, logs_cli, preflight_cli, weights_cli
 from pipelines.augment_cli import app as augment_app
 from pipelines.corpora_cli import app as corpora_app
 from pipelines.review_cli import app as review_app
-from pipelines.settings import default_home, prepare_home, require_settings
+from pipelines.settings import HomeOption, default_home, prepare_home, require_settings
 from pipelines.shown import escape
 from training_jobs.spec import PROFILES, ProfileName
 from validation.errors import ConfigurationError, UserError
+from validation.lake import known_tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,13 +42,6 @@ app.command()(preflight_cli.preflight)
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-    ),
-]
-
 
 def main() -> None:
     """Entry point: what a user did wrong ends in one message and exit code 2, without a traceback."""
@@ -66,7 +60,7 @@ def main() -> None:
 @app.command()
 def run(
     corpora: Annotated[Path, typer.Option("--corpora", help="The corpora file (YAML).")],
-    profile: Annotated[str, typer.Option("--profile", help="tiny or 7b.")] = "tiny",
+    profile: Annotated[str, typer.Option("--profile", help=f"{', '.join(PROFILES)}.")] = "tiny",
     home: HomeOption = None,
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Prepare the corpora and stop: the job prepare_data.")
@@ -78,6 +72,7 @@ def run(
     from pipelines.run import configure, run_job
     from pipelines.summary import print_data_summary, print_summary
     from pipelines.up import reload_code_location
+    from training_jobs.profile import load_profile
 
     place = (home or default_home()).resolve()
     settings = configure(place, corpora, _profile(profile))
@@ -86,6 +81,10 @@ def run(
     _console.print(
         f"corpora [bold]{escape(str(corpora))}[/bold], profile [bold]{profile}[/bold], home {escape(str(place))}"
     )
+    if os.environ.get("VOXLINE_BASE_MODEL") and load_profile(settings.profile).base_model.directory is None:
+        _console.print(
+            f"VOXLINE_BASE_MODEL is set, and profile {profile} makes its own base model: it is not used"
+        )
     report = run_job(place, settings, _console, PREPARE_DATA if data_only else EVERYTHING)
     if not report.succeeded:
         _errors.print(f"[bold red]run {report.run_id} failed[/bold red]\n{escape(report.failure or '')}")
@@ -97,7 +96,12 @@ def run(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="A DuckDB statement over one view per table.")],
+    statement: Annotated[
+        str,
+        typer.Argument(
+            help=f"A DuckDB statement over one view per table: {', '.join(sorted(known_tables()))}."
+        ),
+    ],
     output_format: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     home: HomeOption = None,
 ) -> None:
@@ -116,6 +120,8 @@ def sql(
         frame = query(lake, statement)
     except duckdb.Error as error:
         _errors.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        if isinstance(error, duckdb.CatalogException):
+            _errors.print(f"The views are {', '.join(sorted(known_tables()))}.", soft_wrap=True)
         raise typer.Exit(1) from error
     if output_format == "json":
         sys.stdout.write(as_json(frame) + "\n")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import dagster as dg
@@ -25,10 +28,33 @@ def was_made(metadata: Mapping[str, Any]) -> bool:
     return True
 
 
+@contextmanager
+def shown_live(
+    instance: dg.DagsterInstance, run_id: str, show: Callable[[EventLogEntry], None]
+) -> Iterator[None]:
+    """Show each event of a run that this process executes in the block; at its end all have been shown.
+
+    A thread shows them, so that neither a terminal that stands still nor one that is gone holds up the run.
+    """
+    events: SimpleQueue[EventLogEntry | None] = SimpleQueue()
+
+    def show_all() -> None:
+        while (entry := events.get()) is not None:
+            show(entry)
+
+    thread = threading.Thread(target=show_all, name="progress", daemon=True)
+    # Dagster's own watch reads the log's file anew at each change of it: a quarter of a run's connections to SQLite.
+    instance.add_event_listener(run_id, events.put)
+    thread.start()
+    try:
+        yield
+    finally:
+        events.put(None)
+        thread.join()
+
+
 class RunProgress:
     """Turns the events of one run into lines.
-
-    Events come from a thread that watches the instance, and the last of them may come too late: for people only.
 
     Args:
         steps: of the whole run.
@@ -43,8 +69,8 @@ class RunProgress:
         self._started: dict[str, float] = {}
         self._made: dict[str, bool] = {}
 
-    def __call__(self, entry: EventLogEntry, _cursor: str) -> None:
-        """Called by the Dagster instance for every event of the run."""
+    def __call__(self, entry: EventLogEntry) -> None:
+        """Show an event of the run; called for each, in their order."""
         event = entry.dagster_event
         if event is None:
             self._show_words(entry)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.settings import default_home, require_settings
+from pipelines.settings import HomeOption, default_home, require_settings
 from pipelines.shown import escape
 from validation.errors import ConfigurationError
 
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 _console = Console(highlight=False, soft_wrap=True)
 _SHOWN = 10  # of each kind
-
-_Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-    ),
-]
 
 
 def forget(
@@ -49,7 +42,7 @@ def forget(
     why: Annotated[str, typer.Option(help="For the list.")] = "",
     run: Annotated[bool, typer.Option("--run", help="With --apply: prepare the data anew at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for programs.")] = False,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """List every row, file and checkpoint that holds a speaker, file, licence or utterance; with --apply, forget it."""
     from assets.turns import turn
@@ -91,7 +84,7 @@ def forget(
 def clean(
     unused: Annotated[bool, typer.Option("--unused", help="Stored audio that no row names.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without this, it is only counted.")] = False,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Free what nothing uses any more, such as the stored audio of files that their corpus has no more."""
     from contextlib import nullcontext

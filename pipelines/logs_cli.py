@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.settings import default_home, require_settings
+from pipelines.settings import HomeOption, default_home, require_settings
 from pipelines.shown import escape
 from training_jobs.spec import PROFILES, STAGES, ProfileName, Stage
 from validation.errors import ConfigurationError
@@ -33,13 +32,6 @@ _STYLES = {
 _LAST_LINES = 20
 _MESSAGES = 20
 
-_Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-    ),
-]
-
 
 def logs(
     stage: Annotated[
@@ -54,7 +46,7 @@ def logs(
     ] = False,
     errors: Annotated[bool, typer.Option("--errors", help="Of the lines, only warnings and errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Show how training went: convergence, losses by module and task, speed, waiting, warnings and errors."""
     from assets.workspace import Workspace
@@ -162,7 +154,8 @@ def _show(one: StageLog, analysis: TrainingLog, only_messages: bool) -> None:
             f"{analysis.spike_count} gradient spikes"
         )
         _console.print(trends_table(analysis))
-    _console.print(f"{analysis.log.warnings} warnings, {analysis.log.errors} errors")
+    warnings, errors = analysis.log.warnings, analysis.log.errors
+    _console.print(f"{warnings} warning{'s' * (warnings != 1)}, {errors} error{'s' * (errors != 1)}")
     for message in analysis.log.messages[:_MESSAGES]:
         said = f"  {message.kind:7} {message.count:5} × from line {message.line}: {message.first}"
         _console.print(escape(said), soft_wrap=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.output import require_file_name
-from pipelines.settings import default_home, require_settings
+from pipelines.settings import HomeOption, default_home, require_settings
 from pipelines.shown import escape
 from validation.errors import ConfigurationError
 
@@ -28,12 +28,6 @@ _console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _FORMATS = ("csv", "label-studio")
 _LOCAL_FILES = "/data/local-files/?d="  # Label Studio's address of files below its document root
 
-_Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
-    ),
-]
 _Corpora = Annotated[
     list[str] | None, typer.Option("--corpus", help="Only this corpus; may be given several times.")
 ]
@@ -43,7 +37,7 @@ _Corpora = Annotated[
 def list_queue(
     corpus: _Corpora = None,
     limit: Annotated[int, typer.Option(help="Rows to show.", min=0)] = 20,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Show the rows that wait for review, and those whose decision the next run will apply."""
     lake, names = _opened(home, corpus)
@@ -83,7 +77,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Write the rows that wait for review, as CSV or as tasks for Label Studio."""
     from validation.atomic import replacing
@@ -128,7 +122,7 @@ def import_file(
         bool,
         typer.Option("--overrule", help="Let decisions take the place of earlier ones that they contradict."),
     ] = False,
-    home: _Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Take the decisions of a file into the lake, all of them or none; the next run applies them."""
     from assets.corpora.conversation import SPECIAL_TOKEN

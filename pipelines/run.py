@@ -18,11 +18,12 @@ from assets.processes import own_process
 from assets.recovery import PROCESS_TAG
 from assets.stages import GPU_POOL
 from assets.workspace import Workspace
-from pipelines.console import RunProgress, was_made
+from pipelines.console import RunProgress, shown_live, was_made
 from pipelines.definitions import build_definitions
 from pipelines.jobs import all_corpora
 from pipelines.settings import Settings, prepare_home, read_settings, write_settings
 from training_jobs.jobs import tracking_uri_without_secrets
+from training_jobs.mixture import Mixture
 from training_jobs.profile import base_model_directory
 from training_jobs.run_check import check_run
 from training_jobs.spec import STAGES, ProfileName
@@ -49,7 +50,10 @@ def configure(home: Path, corpora: Path, profile: ProfileName) -> Settings:
     workspace = Workspace(home=str(home), corpora_file=str(corpora.resolve()), profile_name=profile)
     if workspace.profile.base_model.directory is not None:
         base_model_directory(workspace.profile.base_model)
-    check_run(workspace.profile, [workspace.stage(stage) for stage in STAGES])
+    specs = [workspace.stage(stage) for stage in STAGES]
+    check_run(workspace.profile, specs)
+    for spec in {spec.mixture: spec for spec in specs}.values():
+        Mixture(workspace.mixture(spec, are_made=False), workspace.corpus_names)
     tracking_uri_without_secrets(workspace.tracking_uri)
     workspace.lake.check()
     time_zone = read_settings(home).time_zone
@@ -82,20 +86,19 @@ def run_job(home: Path, settings: Settings, console: Console, name: str) -> RunR
     run_id = str(uuid.uuid4())
     with open_instance(home) as instance:
         progress = RunProgress(console, len(job.nodes), lambda pool: _holders(instance, pool))
-        instance.watch_event_logs(run_id, None, progress)
-        result = job.execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            instance=instance,
-            run_id=run_id,
-            tags={**all_corpora(workspace.corpus_names), PROCESS_TAG: own_process()},
-            raise_on_error=False,
-        )
-        instance.end_watch_event_logs(run_id, progress)
+        with shown_live(instance, run_id, progress):
+            result = job.execute_in_process(
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                instance=instance,
+                run_id=run_id,
+                tags={**all_corpora(workspace.corpus_names), PROCESS_TAG: own_process()},
+                raise_on_error=False,
+            )
     return report_of(result)
 
 
 def report_of(result: dg.ExecuteInProcessResult) -> RunReport:
-    """What the run's own events say; what the terminal showed may have missed the last of them."""
+    """What the run's own events say."""
     made: dict[str, bool] = {}
     for event in result.all_events:
         step = event.step_key or ""

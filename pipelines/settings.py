@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
+import typer
 import yaml
 from pydantic import ValidationError, field_validator
 
@@ -20,6 +22,14 @@ from validation.strict import Strict, explain, read_yaml_mapping
 
 SETTINGS_FILE = "voxline.yaml"
 _REPOSITORY = Path(__file__).parents[1]
+
+# Of every command.
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Where everything is kept; $DAGSTER_HOME, else dagster_home/.", show_default=False
+    ),
+]
 
 
 class Settings(Strict):
@@ -77,11 +87,17 @@ def read_settings(home: Path) -> Settings:
     if not path.is_file():
         return Settings()
     try:
-        return Settings.model_validate(read_yaml_mapping(path))
+        settings = Settings.model_validate(read_yaml_mapping(path))
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {explain(error)}") from error
+    if settings.corpora is None:
+        return settings
+    return settings.model_copy(update={"corpora": str(home.resolve() / settings.corpora)})
 
 
 def write_settings(home: Path, settings: Settings) -> None:
-    """Keep the settings, atomically."""
-    write_text(home / SETTINGS_FILE, yaml.safe_dump(settings.model_dump(), sort_keys=False))
+    """Keep the settings, atomically; a corpora file in the home by its place there, so that the home can be moved."""
+    values = settings.model_dump()
+    if settings.corpora is not None and Path(settings.corpora).is_relative_to(home.resolve()):
+        values["corpora"] = str(Path(settings.corpora).relative_to(home.resolve()))
+    write_text(home / SETTINGS_FILE, yaml.safe_dump(values, sort_keys=False))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from assets import workspace
 from pipelines.cli import app
+from training_jobs.profile import Profile, load_profile
 
 runner = CliRunner()
 
@@ -63,6 +69,29 @@ def test_the_7b_profile_without_its_base_model_is_refused_before_work_starts(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(
+    ("mixture", "said"),
+    [
+        ("[]", "has no entries"),
+        ("[{task: asr, ratio: 1, corpus: b}]", r"names the corpora \['b'\]; there are \['a'\]"),
+        ("{file: nowhere.yaml}", "nowhere.yaml"),
+    ],
+)
+def test_a_mixture_that_cannot_be_drawn_is_refused_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixture: str, said: str
+) -> None:
+    profile = load_profile("tiny").model_dump() | {
+        "mixtures": {name: yaml.safe_load(mixture) for name in load_profile("tiny").mixtures}
+    }
+    monkeypatch.setattr(workspace, "load_profile", lambda name: Profile.model_validate(profile))
+    (tmp_path / "corpus").mkdir()
+    corpora = tmp_path / "corpora.yaml"
+    corpora.write_text("corpora: [{name: a, reader: librispeech, root: corpus, licence: x, language: en}]")
+    message = refused(["run", "--corpora", str(corpora), "--home", str(tmp_path / "home")])
+    assert re.search(said, message), message
+    assert not (tmp_path / "home").exists()
+
+
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "voxline.yaml").write_text("profile: tiny\n")
     assert "xml" in refused(["sql", "SELECT 1", "--format", "xml", "--home", str(tmp_path)])
@@ -87,3 +116,28 @@ def test_a_fresh_checkout_is_told_what_to_start_with(tmp_path: Path) -> None:
     assert "nothing has run there yet" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+
+
+def test_the_help_of_every_command_shows_what_its_arguments_are() -> None:
+    shown = 0
+    commands: list[tuple[list[str], Any]] = [([], get_command(app))]
+    while commands:
+        path, command = commands.pop()
+        commands += [([*path, name], one) for name, one in getattr(command, "commands", {}).items()]
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        if not arguments:
+            continue
+        answer = runner.invoke(app, [*path, "--help"], env={"COLUMNS": "250"})
+        words = " ".join(re.sub("[╭╮╰╯─│]", " ", answer.stdout).split())
+        for argument in arguments:
+            assert argument.help, (path, argument.name)
+            assert argument.help in words, (path, argument.name)
+            shown += 1
+    assert shown > 5
+
+
+def test_a_view_that_there_is_not_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
+    (tmp_path / "voxline.yaml").write_text("profile: tiny\n")
+    answer = runner.invoke(app, ["sql", "FROM drawn", "--home", str(tmp_path)])
+    assert answer.exit_code == 1
+    assert "The views are accepted_utterances, " in answer.stderr and "sample_ledger" in answer.stderr

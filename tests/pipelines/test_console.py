@@ -2,13 +2,15 @@
 
 import io
 import threading
+import uuid
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from rich.console import Console
 from waiting import until
 
-from pipelines.console import RunProgress
+from pipelines.console import RunProgress, shown_live
 from pipelines.run import report_of
 
 CORPORA = dg.StaticPartitionsDefinition(["one", "two"])
@@ -50,12 +52,11 @@ def job(broken: bool = False) -> dg.JobDefinition:
 def watched(
     instance: dg.DagsterInstance, terminal: Terminal, broken: bool = False
 ) -> dg.ExecuteInProcessResult:
-    """Execute the job, and show each of its events in order."""
+    """Execute the job, and show each of its events as it comes."""
     progress = RunProgress(terminal.console, 3, lambda pool: ["run-before"])
-    result = job(broken).execute_in_process(instance=instance, raise_on_error=False)
-    for entry in instance.all_logs(result.run_id):
-        progress(entry, "")
-    return result
+    run_id = str(uuid.uuid4())
+    with shown_live(instance, run_id, progress):
+        return job(broken).execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
 
 
 def test_each_step_says_that_it_began_what_it_did_and_how_it_ended() -> None:
@@ -94,15 +95,25 @@ def test_a_step_that_waits_for_a_pool_says_who_holds_it(tmp_path: Path) -> None:
         progress = RunProgress(
             terminal.console, 3, lambda pool: sorted(storage.get_concurrency_info(pool).active_run_ids)
         )
-        instance.watch_event_logs(run_id, None, progress)
-        thread = threading.Thread(
-            target=lambda: job().execute_in_process(instance=instance, run_id=run_id), daemon=True
-        )
-        thread.start()
-        until(lambda: terminal.shows("stage: waiting for pool gpu, held by run-before"), "the line")
-        storage.free_concurrency_slots_for_run("run-before")
-        thread.join(timeout=180)
-        assert not thread.is_alive()
-        instance.end_watch_event_logs(run_id, progress)
+        with shown_live(instance, run_id, progress):
+            thread = threading.Thread(
+                target=lambda: job().execute_in_process(instance=instance, run_id=run_id), daemon=True
+            )
+            thread.start()
+            until(lambda: terminal.shows("stage: waiting for pool gpu, held by run-before"), "the line")
+            storage.free_concurrency_slots_for_run("run-before")
+            thread.join(timeout=180)
+            assert not thread.is_alive()
         run = instance.get_run_by_id(run_id)
         assert run is not None and run.status == dg.DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_terminal_that_is_gone_ends_its_lines_and_not_the_run() -> None:
+    def gone(_: dg.EventLogEntry) -> None:
+        raise SystemExit(1)  # as rich does
+
+    with dg.instance_for_test() as instance:
+        run_id = str(uuid.uuid4())
+        with shown_live(instance, run_id, gone):
+            assert job().execute_in_process(instance=instance, run_id=run_id).success

@@ -17,6 +17,15 @@ def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["voxline.yaml"]
 
 
+def test_a_corpora_file_in_the_home_moves_with_it(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    write_settings(old, Settings(corpora=str(old / "sample" / "corpora.yaml")))
+    assert read_settings(old).corpora == str(old / "sample" / "corpora.yaml")
+    old.rename(new)
+    assert read_settings(new).corpora == str(new / "sample" / "corpora.yaml")
+
+
 def test_a_home_without_settings_has_the_defaults(tmp_path: Path) -> None:
     assert read_settings(tmp_path) == Settings(corpora=None, profile="tiny", time_zone="UTC")
 
