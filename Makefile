@@ -34,8 +34,10 @@ up: install ## Dagster UI on :3000 and MLflow on :5000, until Ctrl-C
 	@$(BIN)/voxline up --home $(HOME_DIR)
 
 # One process more than there are cores: tests wait for servers, for browsers and for the programs that they start.
+# Bytecode is kept, whatever the environment says: hundreds of programs start, each compiling the same modules.
+# Threads that wait for others sleep, and do not spin: the cores are shared, and what is computed is small.
 test: install chromium ## All tests
-	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 4 )) --dist loadfile --no-loadscope-reorder
 
 # Tests of the pages need a browser; they skip, and say so, where there is none and we may not install one.
 chromium:
@@ -59,6 +61,7 @@ bench: install ## Measure the audio path, the decode modes and training steps
 	@$(BIN)/python tests/bench/scale.py --again
 	@$(BIN)/python tests/bench/scale.py --rows 100000 1000000 10000000 --files 0 --steps accepted_utterances leakage training_jsonl
 	@$(BIN)/python tests/bench/decoding.py
+	@$(BIN)/python tests/bench/goldens.py
 	@$(BIN)/python tests/bench/attention.py
 	@$(BIN)/python tests/bench/packing.py
 	@$(BIN)/python tests/bench/training.py

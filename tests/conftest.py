@@ -13,9 +13,14 @@ from pathlib import Path
 import pytest
 from faulty_proxy import proxy  # noqa: F401 - fixtures for all tests
 from filelock import FileLock
+from made_once import made_once
 from s3_server import s3, s3_server  # noqa: F401
 
+# There is a worker for each core: what they and the programs they start compute, they compute in one thread. Two would
+# wait for each other by spinning: with three workers on two cores, that took ten times as much as the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _UTTERANCES = 90
+_OUTPUT = "output.txt"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,20 +86,16 @@ def speak(directory: Path, utterances: int = _UTTERANCES) -> Path:
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The one trained pipeline of the session, shared among xdist's workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
-    root = shared / "pipeline"
-    output = root / "output.txt"
-    with FileLock(f"{root}.lock"):
-        if not output.exists():
-            corpora = speak(root / "sample")
-            done = voxline(
-                ["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(root / "home")]
-            )
-            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-            output.write_text(done.stdout, encoding="utf-8")
-    return Pipeline(root / "home", root / "sample" / "corpora.yaml", output.read_text(encoding="utf-8"))
+    root = made_once(tmp_path_factory, "pipeline", _run_pipeline)
+    output = (root / _OUTPUT).read_text(encoding="utf-8")
+    return Pipeline(root / "home", root / "sample" / "corpora.yaml", output)
+
+
+def _run_pipeline(root: Path) -> None:
+    corpora = speak(root / "sample")
+    done = voxline(["run", "--corpora", str(corpora), "--profile", "debug", "--home", str(root / "home")])
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    (root / _OUTPUT).write_text(done.stdout, encoding="utf-8")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small model trained on some ranks, saved, and gone on with on others: ``python -m elastic_runs ROLE FOLDER``.
+"""A small model trained on two ranks, saved, and gone on with on others: ``python -m elastic_runs FOLDER``.
 
 Each step is over the same rows of data, however many ranks share them. What each step's loss was is printed by rank 0.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from forked_ranks import fork_ranks
 
 from models import MctpConfig, MctpForCausalLM, mctp_parameter_names
 from training_jobs.checkpoints import Checkpoints
@@ -110,10 +111,18 @@ def _step(engine: Any, world: World, step: int) -> float:
 
 
 def main() -> None:
-    """Run as one of the ranks that the environment names."""
-    role, folder = sys.argv[1], Path(sys.argv[2])
+    """Train on two ranks, then go on from their checkpoints on four."""
+    folder = Path(sys.argv[1])
+    fork_ranks(2, lambda: _as_rank("save", folder / "of_two"))
+    on_four = copied(folder / "of_two", folder / "on_four")
+    fork_ranks(4, lambda: _as_rank("resume", on_four))
+
+
+def _as_rank(role: str, folder: Path) -> None:
     with joined(SPECS["sft"], 60.0) as world:
         found = run(role, folder, world)
+    # No rank has a use for it, and its import takes seconds.
+    assert "torch._inductor.compile_fx" not in sys.modules
     if world.rank == 0:
         sys.stdout.write(json.dumps(found) + "\n")
 

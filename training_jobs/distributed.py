@@ -6,6 +6,7 @@ MASTER_ADDR, MASTER_PORT.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
@@ -105,9 +106,11 @@ def joined(spec: StageSpec, collective_s: float) -> Iterator[World]:
         device = torch.device("cpu")
         # DeepSpeed would find it out by itself, and warn.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        # Every rank would otherwise start a thread per core, and the ranks wait for one another's.
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
+        # Every rank would otherwise start a thread per core, and the ranks wait for one another's. How many a single
+        # one has, whoever starts it may say; to several, torchrun says one each.
+        if local_size > 1 or "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_size))
     # DeepSpeed calls what torch has renamed.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # Only now: its import takes seconds, and decides for good which accelerator there is.
@@ -115,6 +118,10 @@ def joined(spec: StageSpec, collective_s: float) -> Iterator[World]:
         import deepspeed
         import deepspeed.comm
         import deepspeed.ops
+    with _uncompiled():
+        # ZeRO asks of every optimizer whether it is this one. Its functions are handed to torch's compiler as it is
+        # imported: that takes seconds on every rank, and none of them is ever called.
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
 
     # DeepSpeed's shared-memory op for CPUs is compiled at this very call, which takes a minute and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -164,6 +171,20 @@ def _hidden(package: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[package]
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let ``torch.compile`` give functions back as they are."""
+    name = "TORCHDYNAMO_DISABLE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _own_gpu(local_rank: int, spec: StageSpec, is_bfloat16: bool) -> torch.device:

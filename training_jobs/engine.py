@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from training_jobs.deepspeed_config import deepspeed_config
 from training_jobs.distributed import World
+from training_jobs.jobs import CPU
 from training_jobs.spec import StageSpec
 
 # The optimizers' lists of the parameters they update, in the order of their groups: ZeRO 1 and 2; ZeRO 1 in bfloat16
@@ -64,6 +65,11 @@ def whole_weights(engine: Any) -> dict[str, Tensor] | None:
         gathered: dict[str, Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
         return gathered
     return dict(engine.module.state_dict()) if engine.global_rank == 0 else None
+
+
+def device_name(device: torch.device) -> str:
+    """Of a GPU what its driver calls it, else ``CPU``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else CPU
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -27,6 +27,7 @@ from validation.errors import ConfigurationError
 from validation.strict import Strict, explain
 
 RESULT_FILE = "result.json"
+CPU = "CPU"  # what a device is called that is no GPU
 
 
 def tracking_uri_without_secrets(uri: str) -> str:
@@ -70,11 +71,15 @@ class Tracking(Strict):
 
 
 class FitTokenizerJob(Strict):
-    """Train the audio tokenizer on the training split; output: ``<output_dir>/tokenizer/``."""
+    """Train the audio tokenizer on the training split; output: ``<output_dir>/tokenizer/``.
+
+    Where ``given`` names one, that of imported weights, it is taken as it is.
+    """
 
     lake: str
     corpora: list[str]
     settings: AudioTokenizerSettings
+    given: Path | None = None
     output_dir: Path
 
 
@@ -167,6 +172,7 @@ class MeasuredStage(Strict):
     stage: Stage
     tokens_per_second: float = Field(gt=0, description="of all ranks together")
     ranks: int = Field(gt=0)
+    device: str = Field(default="", description="CPU, or a GPU's name; empty: it was not recorded")
 
 
 class PreflightJob(Strict):

@@ -21,7 +21,7 @@ from models.quiet import quiet_transformers
 from training_jobs.checkpoints import milestone_steps
 from training_jobs.distributed import joined, naming_lost_ranks
 from training_jobs.divergence import exploded, is_suspicious
-from training_jobs.engine import peak_bytes, whole_weights
+from training_jobs.engine import device_name, peak_bytes, whole_weights
 from training_jobs.feeding import Feeder, rows_of_steps
 from training_jobs.history import HISTORY_FILE, Losses, StepRecord
 from training_jobs.jobs import RESULT_FILE, TrainJob, write_result
@@ -217,6 +217,7 @@ def _finish(
             "resumed_from": stage.resumed_from,
             "trainable_parameters": stage.trainable_values,
             "world_size": stage.world.size,
+            "device": device_name(stage.world.device),
             "peak_bytes": peaks,
             "mlflow_run_id": tracked.run_id,
             "model_digest": digest_directory(output_dir / "model"),

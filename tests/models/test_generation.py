@@ -11,9 +11,10 @@ import torch
 from models import SCHEDULES, generate, stream
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "windowed"])
 @pytest.mark.parametrize("name", ["mtp1", "mtp10"])
-def test_generations_equal_the_reference(load_golden: Any, name: str) -> None:
-    model, golden = load_golden(name)
+def test_generations_equal_the_reference(load_golden: Any, name: str, attention: str) -> None:
+    model, golden = load_golden(name, attention)
     for case in golden["generations"]:
         ids = generate(model, case["prompt"], case["mtp_inference_mode"], case["max_new_tokens"])
         assert ids == case["output"], case["mtp_inference_mode"]

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 _DEADLINE_S = 240.0
-STAGE = "training/debug/sft"  # its second half takes seconds: time to be hit in; the last one: little follows
-_MADE_FROM_IT = ("sft", "evaluation_report", "latency_benchmark", "registered_model")
+STAGE = "training/debug/sft"  # its second half takes seconds: time to be hit in
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -48,14 +47,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(pipeline: Pipeline, store: Path, tmp_path: Path) -> Path:
-    """A home in which all has been made up to the stage before ``STAGE``."""
+    """A home in which all has been made but ``STAGE``; what is made from the same model again, is not stale."""
     home = tmp_path / "home"
     # MLflow's store stays behind: it says by whole paths where its artifacts lie.
     with pipeline.alone():
         shutil.copytree(pipeline.home, home, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
     shutil.copy(store, home)
-    for asset in _MADE_FROM_IT:
-        shutil.rmtree(home / "training" / "debug" / asset)
+    shutil.rmtree(home / STAGE)
     return home
 
 
@@ -106,4 +104,4 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_one_goes_on(pipeline: 
     assert result["resumed_from"], "the stage began anew instead of from its checkpoint"
     undisturbed = next(pipeline.home.glob(f"{STAGE}/*/result.json"))
     expected = json.loads(undisturbed.read_text(encoding="utf-8"))
-    assert result["last_loss"] == pytest.approx(expected["last_loss"], abs=1e-4)
+    assert result["model_digest"] == expected["model_digest"]

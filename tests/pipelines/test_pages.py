@@ -160,37 +160,12 @@ def test_the_schedule_can_be_switched_on(page: Page, servers: Servers) -> None:
     until(running, "the schedule to be on", _DEADLINE_S)
 
 
-def test_the_sensor_prepares_a_corpus_with_new_files(page: Page, servers: Servers) -> None:
-    start = """mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) {
-      __typename ... on Sensor { sensorState { status } } } }"""
-    selector = {
-        "repositoryLocationName": "pipelines.definitions",
-        "repositoryName": "__repository__",
-        "sensorName": "new_raw_data",
-    }
-    started = ask(page, servers, start, s=selector)["startSensor"]
-    assert started["__typename"] == "Sensor", started
-
-    def runs() -> list[dict[str, str]]:
-        query = '{ runsOrError(filter: {pipelineName: "prepare_data"}) { ... on Runs { results { runId status } } } }'
-        found: list[dict[str, str]] = ask(page, servers, query)["runsOrError"]["results"]
-        return found
-
-    # Its first tick has no cursor yet: all three corpora are new to it.
-    until(
-        lambda: len([run for run in runs() if run["status"] == "SUCCESS"]) >= 3,
-        "three runs of prepare_data",
-        _DEADLINE_S,
-    )
-    assert {run["status"] for run in runs()} == {"SUCCESS"}
-
-
 def test_a_run_beside_the_pages_has_them_read_its_corpora(page: Page, servers: Servers) -> None:
     home = servers.home
     settings = yaml.safe_load((home / "voxline.yaml").read_text())
     corpora = yaml.safe_load(Path(settings["corpora"]).read_text())["corpora"]
     fewer = [
-        {**entry, "root": str(Path(settings["corpora"]).parent / entry["root"])} for entry in corpora[:2]
+        {**entry, "root": str(Path(settings["corpora"]).parent / entry["root"])} for entry in corpora[:1]
     ]
     (home / "fewer.yaml").write_text(yaml.safe_dump({"corpora": fewer}))
     command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(home / "fewer.yaml")]
@@ -207,6 +182,27 @@ def test_a_run_beside_the_pages_has_them_read_its_corpora(page: Page, servers: S
         finally:
             run.send_signal(signal.SIGINT)
             run.stdout.read()
+
+
+def test_the_sensor_prepares_a_corpus_with_new_files(page: Page, servers: Servers) -> None:
+    start = """mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) {
+      __typename ... on Sensor { sensorState { status } } } }"""
+    selector = {
+        "repositoryLocationName": "pipelines.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": "new_raw_data",
+    }
+    started = ask(page, servers, start, s=selector)["startSensor"]
+    assert started["__typename"] == "Sensor", started
+
+    def runs() -> list[dict[str, str]]:
+        query = '{ runsOrError(filter: {pipelineName: "prepare_data"}) { ... on Runs { results { runId status } } } }'
+        found: list[dict[str, str]] = ask(page, servers, query)["runsOrError"]["results"]
+        return found
+
+    # Its first tick has no cursor yet: the corpus that the run before has left is new to it.
+    until(lambda: any(run["status"] == "SUCCESS" for run in runs()), "a run of prepare_data", _DEADLINE_S)
+    assert {run["status"] for run in runs()} == {"SUCCESS"}
 
 
 def test_a_killed_run_is_marked_failed_while_the_pages_are_open(page: Page, servers: Servers) -> None:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from pipelines.sql import query
+from validation.lake import Lake
+
 if TYPE_CHECKING:
     from conftest import Pipeline
 
@@ -43,11 +46,7 @@ _ASSETS = {
 
 
 def rows(pipeline: Pipeline, statement: str) -> list[dict[str, Any]]:
-    answer = pipeline.voxline("sql", statement, "--format", "json")
-    assert answer.returncode == 0, answer.stderr
-    found = json.loads(answer.stdout)
-    assert isinstance(found, list)
-    return found
+    return query(Lake(str(pipeline.home / "lake")), statement).rows(named=True)
 
 
 def test_the_last_screen_tells_what_came_out(pipeline: Pipeline) -> None:
@@ -56,7 +55,10 @@ def test_the_last_screen_tells_what_came_out(pipeline: Pipeline) -> None:
 
 
 def test_every_row_that_was_read_has_one_outcome(pipeline: Pipeline) -> None:
-    found = rows(pipeline, "SELECT corpus, count(*) AS outcomes FROM ledger GROUP BY corpus")
+    statement = "SELECT corpus, count(*) AS outcomes FROM ledger GROUP BY corpus"
+    answer = pipeline.voxline("sql", statement, "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
     assert {row["corpus"] for row in found} == {"spoken_commands", "spoken_mandarin", "spoken_questions"}
     for row in found:
         manifest = pipeline.home / "lake" / "manifests" / "raw_utterances" / f"{row['corpus']}.json"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from pipelines.cli import app
@@ -30,23 +29,27 @@ def test_pages_of_a_run_are_up_to_date_and_lie_where_it_says(pipeline: Pipeline)
     assert all(place.is_file() for place in places)
 
 
-def report(pipeline: Pipeline, *options: str) -> Result:
-    """The command in this process: the test above has it in one of its own, which takes seconds to start."""
-    return CliRunner().invoke(app, ["report", *options, "--home", str(pipeline.home)])
+# In this process: the test above has the command in one of its own, which takes seconds to start.
+runner = CliRunner()
+
+
+def report(pipeline: Pipeline, *options: str) -> list[str]:
+    """The arguments of the command."""
+    return ["report", *options, "--home", str(pipeline.home)]
 
 
 def test_one_corpus_may_be_named_and_an_unknown_one_is_refused(pipeline: Pipeline) -> None:
-    answer = report(pipeline, "--corpus", "spoken_mandarin")
+    answer = runner.invoke(app, report(pipeline, "--corpus", "spoken_mandarin"))
     assert answer.exit_code == 0, answer.output
     assert "spoken_mandarin.html" in answer.stdout and "spoken_commands.html" not in answer.stdout
     for option in ("--corpus", "--accept-drift"):
-        wrong = report(pipeline, option, "nobody")
+        wrong = runner.invoke(app, report(pipeline, option, "nobody"))
         assert isinstance(wrong.exception, UserError) and "has no corpus 'nobody'" in str(wrong.exception)
 
 
 def test_pages_are_left_alone_while_a_run_is_at_work(pipeline: Pipeline) -> None:
     with (pipeline.home / ".turn").open("a+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        answer = report(pipeline, "--corpus", "spoken_mandarin")
+        answer = runner.invoke(app, report(pipeline, "--corpus", "spoken_mandarin"))
     assert answer.exit_code == 0, answer.output
     assert "left as it is: a run is at work" in answer.stdout

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import speak, voxline
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
@@ -22,9 +23,12 @@ def test_the_corpora_are_prepared_in_a_store_and_then_there_is_nothing_to_do(
     s3, proxy, sample: Path, tmp_path: Path
 ) -> None:
     s3.put_tree(sample, "corpora")
-    text = (sample / "corpora.yaml").read_text(encoding="utf-8")
+    entries = yaml.safe_load((sample / "corpora.yaml").read_text(encoding="utf-8"))["corpora"]
+    # Of audio and texts, and of rows of several audios; a third corpus would ask the same once more.
+    two = [entry for entry in entries if entry["name"] in ("spoken_commands", "spoken_questions")]
     remote = tmp_path / "corpora.yaml"
-    remote.write_text(text.replace("root: ", f"root: {s3.url}/corpora/"), encoding="utf-8")
+    there = [{**entry, "root": f"{s3.url}/corpora/{entry['root']}"} for entry in two]
+    remote.write_text(yaml.safe_dump({"corpora": there}), encoding="utf-8")
     home = str(tmp_path / "home")
     # tests/assets/test_s3_programs.py has what training reads of it.
     run = ["run", "--data-only", "--corpora", str(remote), "--profile", "debug", "--home", home]
@@ -40,7 +44,7 @@ def test_the_corpora_are_prepared_in_a_store_and_then_there_is_nothing_to_do(
     outcomes: Counter[str] = Counter()
     for row in json.loads(answer.stdout):
         outcomes[row["outcome"]] += row["n"]
-    assert outcomes["accepted"] > 30 and outcomes["errored"] > 0
+    assert outcomes["accepted"] > 20 and outcomes["errored"] > 0
 
     proxy.forget()
     second = voxline(run, **lake)

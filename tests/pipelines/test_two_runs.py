@@ -24,7 +24,8 @@ def test_two_runs_at_once_take_turns_and_the_second_finds_everything_done(
     home = tmp_path / "home"
     with pipeline.alone():
         shutil.copytree(pipeline.home, home)
-    shutil.rmtree(home / "lake" / "manifests")  # every data step is to be done again
+    for step in ("raw_utterances", "training_jsonl"):  # they are to be done again
+        shutil.rmtree(home / "lake" / "manifests" / step)
     command = [sys.executable, "-m", "pipelines.cli", "run", "--corpora", str(pipeline.corpora)]
     command += ["--profile", "debug", "--home", str(home)]
     both = [

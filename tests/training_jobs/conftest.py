@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from made_once import made_once
 from process_trees import StartProcess, end_tree
 from stage_runs import RANK_VARIABLES, free_port, make_base, make_packs
+from upstream_weights import write_mctp
 
 from models import (
     MctpConfig,
@@ -28,7 +31,7 @@ from models.tokenizers.mel_kmeans import MelKmeansTokenizer
 from training_jobs.jobs import Tracking
 from training_jobs.reporting import Reporter
 from training_jobs.rows import encode_row
-from training_jobs.tracking_store import prepare_store
+from training_jobs.tracking_store import connect, prepare_store
 from validation.lake import Lake
 from validation.schemas import frame_from_rows
 
@@ -38,6 +41,16 @@ RATIO = (1, 10, 4, 10)
 RATE_HZ = 22_050
 STEPS = 80  # enough to learn nine rows by heart, backbone and modules
 WORDS = {"one": 300.0, "two": 900.0, "six": 2400.0}  # word to the pitch in Hz that stands for its sound
+
+
+@pytest.fixture
+def boost(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Upstream's published directory, with ten modules, and its tensors."""
+    goldens = Path(__file__).parents[2] / "../shared/goldens"
+    if not goldens.is_dir():
+        pytest.skip("no goldens beside the repository")
+    directory = tmp_path / "VITA-Audio-Boost"
+    return directory, write_mctp(goldens, directory)
 
 
 @dataclass(frozen=True)
@@ -52,27 +65,43 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    home = tmp_path_factory.mktemp("trained")
     torch.set_num_threads(1)
+    home = made_once(tmp_path_factory, "trained", _make)
+    wav = {word: _wav(home, word) for word in WORDS}
+    return Trained(str(home / "lake"), home / "model", home / "tokenizer", wav)
+
+
+def _wav(home: Path, word: str) -> Path:
+    return home / f"{word}.wav"
+
+
+def _make(home: Path) -> None:
     waveforms = {word: _waveform(pitch) for word, pitch in WORDS.items()}
     tokenizer = MelKmeansTokenizer.train(
         [(waveform, RATE_HZ) for waveform in waveforms.values()], codes=16, iterations=5, seed=0
     )
     tokenizer.save(home / "tokenizer")
     tokenizer = load_audio_tokenizer(home / "tokenizer")
-    wav = {word: home / f"{word}.wav" for word in WORDS}
     for word, waveform in waveforms.items():
-        soundfile.write(wav[word], waveform, RATE_HZ, subtype="PCM_16")
+        soundfile.write(_wav(home, word), waveform, RATE_HZ, subtype="PCM_16")
     tokens = {word: tokenizer.encode(waveform, RATE_HZ) for word, waveform in waveforms.items()}
     _write_lake(Lake(str(home / "lake")), tokens, tokenizer.digest)
     _train(home / "model", tokens)
-    return Trained(str(home / "lake"), home / "model", home / "tokenizer", wav)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without experiments, whose tables take seconds to make."""
+    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    connect(Tracking(uri=f"sqlite:///{database}", artifact_root="", tags={}))
+    return database
 
 
 @pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
-    """A store of each module's own: its migrations take seconds, so a module's tests share it."""
+def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Tracking:
+    """A store of each module's own."""
     home = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(empty_store, home)
     tracking = Tracking(
         uri=f"sqlite:///{home / 'mlflow.db'}", artifact_root=str(home / "artifacts"), tags={"profile": "tiny"}
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_ranks import run_forking
 from process_trees import StartProcess
 from robustness.disk import PRIVATE, can_mount
 from robustness.stage_kills import VICTIMS, kill, newest
@@ -22,7 +23,7 @@ from training_jobs.launch import train_command
 pytestmark = pytest.mark.slow
 DEADLINE_S = 240.0
 TESTS = Path(__file__).parents[1]
-LONG = SPEC.model_copy(update={"steps": 240, "checkpoints": 80})
+LONG = SPEC.model_copy(update={"steps": 120, "checkpoints": 40})
 
 Start = Callable[[Path], subprocess.Popen[Any]]
 
@@ -40,20 +41,19 @@ def start(base_dir: Path, packs_dir: Path, tracking: Tracking, start_process: St
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the undisturbed stage is; the first test that needs it runs it."""
-    return tmp_path_factory.mktemp("whole")
-
-
-def run_whole(start: Start, whole: Path) -> None:
-    if read_result(whole) is None:
-        assert start(whole).wait(DEADLINE_S) == 0, (whole / "log.txt").read_text()
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, base_dir: Path, packs_dir: Path, tracking: Tracking
+) -> Path:
+    """The undisturbed stage."""
+    output = tmp_path_factory.mktemp("whole")
+    job = write_job(make_job(output, base_dir, packs_dir, tracking, LONG), output / "job.json")
+    run_forking("forked_ranks", "2", str(job), deadline_s=DEADLINE_S)
+    return output
 
 
 def test_a_rank_torchrun_the_supervisor_and_everything_killed_one_after_the_other(
     tmp_path: Path, start: Start, whole: Path
 ) -> None:
-    run_whole(start, whole)
     killed = tmp_path / "killed"
     for victim in VICTIMS:
         reached = newest(killed)
@@ -72,11 +72,10 @@ def test_a_rank_torchrun_the_supervisor_and_everything_killed_one_after_the_othe
 
 
 def test_a_full_disk_ends_the_stage_with_its_path_and_room_lets_it_go_on(
-    tmp_path: Path, start: Start, whole: Path, base_dir: Path, packs_dir: Path, tracking: Tracking
+    tmp_path: Path, whole: Path, base_dir: Path, packs_dir: Path, tracking: Tracking
 ) -> None:
     if not can_mount():
         pytest.skip("this system lets nobody mount a small tmpfs")
-    run_whole(start, whole)
     disk, kept = tmp_path / "disk", tmp_path / "kept"
     kept.mkdir()
     job = write_job(make_job(disk / "stage", base_dir, packs_dir, tracking, LONG), tmp_path / "job.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked_ranks import run_forking
 from process_trees import StartProcess
 from stage_runs import (
     LIMITS,
@@ -72,7 +73,7 @@ def test_two_and_four_ranks_and_two_launchers_come_to_the_losses_and_weights_of_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each step has the same rows; ZeRO 3 on the four, and the launchers meet as those of two machines do."""
-    spec = SPEC.model_copy(update={"batch_rows": 8, "checkpoints": 1})
+    spec = SPEC.model_copy(update={"steps": 6, "batch_rows": 8, "checkpoints": 1})
 
     def job_of(output: Path, **changes: object) -> Path:
         output.mkdir()
@@ -92,8 +93,7 @@ def test_two_and_four_ranks_and_two_launchers_come_to_the_losses_and_weights_of_
     ]
     assert [launcher.wait(DEADLINE_S) for launcher in launchers] == [0, 0], (two / "log-0.txt").read_text()
     monkeypatch.delenv("VOXLINE_NNODES")
-    launcher = start_process(train_command(jobs[four], four / "log.txt", 4, LIMITS, quiet=True))
-    assert launcher.wait(DEADLINE_S) == 0, (four / "log.txt").read_text()
+    run_forking("forked_ranks", "4", str(jobs[four]), deadline_s=DEADLINE_S)
     for other, ranks in ((two, 2), (four, 4)):
         assert (result(other)["world_size"], len(result(other)["peak_bytes"])) == (ranks, ranks)
         assert losses(other) == pytest.approx(losses(one), abs=1e-5)
