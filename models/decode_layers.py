@@ -53,16 +53,16 @@ class Cache(Protocol):
 class Layer:
     """A decoder layer's weights."""
 
-    def __init__(self, layer: Any, fused: bool, bits: int | None) -> None:
+    def __init__(self, layer: Any, fused: bool) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.head_width, self.scaling = attention.head_dim, attention.scaling
         self.kv_heads = attention.k_proj.out_features // self.head_width
         self.query_heads = attention.q_proj.out_features // self.head_width
         inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.query_key_value: Projection = projection(inputs, fused, bits)
-        self.output = projection((attention.o_proj,), fused, bits)
-        self.gate_up = projection((mlp.gate_proj, mlp.up_proj), fused, bits)
-        self.down = projection((mlp.down_proj,), fused, bits)
+        self.query_key_value: Projection = projection(inputs, fused)
+        self.output = projection((attention.o_proj,), fused)
+        self.gate_up = projection((mlp.gate_proj, mlp.up_proj), fused)
+        self.down = projection((mlp.down_proj,), fused)
         self.activation = mlp.act_fn
         self.before, self.after = RmsNorm(layer.input_layernorm), RmsNorm(layer.post_attention_layernorm)
 

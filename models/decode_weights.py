@@ -10,9 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from models.config import MctpConfig
 from models.decode_layers import Layer, Positions, RmsNorm
 from models.errors import ModelError
-from models.matrices import on_huge_pages, projection
+from models.matrices import projection
 from models.mctp import MctpForCausalLM
 from models.words import AudioWords, ConstrainedHead, Head
 
@@ -24,35 +25,22 @@ class DecodeWeights:
         model: whose weights these are; it is not kept, nor changed.
         fused: copy matrices that read the same rows into one. Without it nothing is copied: the weights are the
             model's own, and follow when it is trained.
-        bits: of the layers' and projections' weights; ``None`` leaves them as they are.
         audio_words: for steps of modules that say audio only.
-
-    Raises:
-        ModelError: for ``bits`` without ``fused``, or audio words outside the vocabulary.
     """
 
     @torch.no_grad()
-    def __init__(
-        self, model: MctpForCausalLM, fused: bool, bits: int | None, audio_words: AudioWords | None
-    ) -> None:
-        if bits is not None and not fused:
-            raise ModelError(f"weights of {bits} bits are copies: they need fused matrices")
-        self.config = model.config
-        backbone = model.config.backbone_layers
-        layers = [Layer(layer, fused, bits) for layer in model.model.layers]
+    def __init__(self, model: MctpForCausalLM, fused: bool, audio_words: AudioWords | None) -> None:
+        self.config: MctpConfig = model.config
+        backbone = self.config.backbone_layers
+        layers = [Layer(layer, fused) for layer in model.model.layers]
         self.backbone, self.modules = layers[:backbone], layers[backbone:]
         self.norm = RmsNorm(model.model.norm)
-        self.projections = [projection((layer,), fused, bits) for layer in model.mtp_projs]
+        self.projections = [projection((layer,), fused) for layer in model.mtp_projs]
         self.embed_norms = [RmsNorm(norm) for norm in model.mtp_embed_norms]
         self.hidden_norms = [RmsNorm(norm) for norm in model.mtp_hidden_norms]
         self.embedding_VD = model.model.embed_tokens.weight.detach()
-        head_VD = model.lm_head.weight.detach()
-        if fused:
-            is_tied = head_VD.data_ptr() == self.embedding_VD.data_ptr()
-            head_VD = on_huge_pages([head_VD])
-            self.embedding_VD = head_VD if is_tied else self.embedding_VD
-        self.head = Head(head_VD)
-        self._head_VD, self._audio_words = head_VD, audio_words
+        self._head_VD, self._audio_words = model.lm_head.weight.detach(), audio_words
+        self.head = Head(self._head_VD)
         self._rotary = model.model.rotary_emb
         self._positions: Positions | None = None
 

@@ -15,7 +15,7 @@ from models.decode_layers import Rows, SequenceCache
 from models.sampling import Chooser
 
 if TYPE_CHECKING:
-    from models.engine import DecodeWeights
+    from models.decode_weights import DecodeWeights
 
 
 class Memory:

@@ -27,9 +27,8 @@ class Engine:
     Args:
         model: its parameters' device and type are used; mode and gradients do not matter. It is not kept: whoever lets
             go of it has its weights once. Whoever trains it on makes another engine.
-        fused: copy matrices that read the same rows into one, which is faster; without it the weights are the model's
-            own, and nothing is copied.
-        bits: 8 for weights of 8 bits with a scale per output (layers and projections, not embedding and head).
+        fused: copy matrices that read the same rows into one, which is faster (on a CPU in float32 in two layouts, so
+            that they take twice the room); without it the weights are the model's own, and nothing is copied.
         audio_words: what MCTP steps may say in generations that are ``constrained``.
     """
 
@@ -38,10 +37,9 @@ class Engine:
         model: MctpForCausalLM,
         *,
         fused: bool = True,
-        bits: int | None = None,
         audio_words: AudioWords | None = None,
     ) -> None:
-        self.weights = DecodeWeights(model, fused, bits, audio_words)
+        self.weights = DecodeWeights(model, fused, audio_words)
 
     @property
     def config(self) -> MctpConfig:

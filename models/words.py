@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from models.errors import ModelError
-from models.matrices import Matrix, on_huge_pages
+from models.matrices import Projection, packed
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,23 @@ class Head:
 
     def __init__(self, weight_VD: Tensor) -> None:
         self.vocabulary = weight_VD.shape[0]
-        self._full = Matrix(weight_VD, None)
         self._weight_VD = weight_VD
+
+    @cached_property
+    def _of_several(self) -> Projection:
+        """Made when the first batch comes: a single row is as fast on the matrix itself."""
+        return packed(self._weight_VD, None)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """(N, V)."""
-        return self._full(hidden_ND)
+        if len(hidden_ND) == 1:
+            return torch.mv(self._weight_VD, hidden_ND[0])[None]
+        return self._of_several(hidden_ND)
 
     def greedy(self, hidden_ND: Tensor) -> list[int]:
         """The likeliest word of each row."""
-        if len(hidden_ND) == 1:
-            return [int(torch.mv(self._weight_VD, hidden_ND[0]).argmax())]
-        return [int(word) for word in self.logits(hidden_ND).argmax(dim=-1).tolist()]
+        words: list[int] = self.logits(hidden_ND).argmax(dim=-1).tolist()
+        return words
 
 
 class ConstrainedHead:
@@ -66,8 +72,7 @@ class ConstrainedHead:
     def __init__(self, weight_VD: Tensor, words: Sequence[int]) -> None:
         self.vocabulary = weight_VD.shape[0]
         self._ids_W = torch.tensor(list(words), device=weight_VD.device)
-        self._weight_WD = on_huge_pages([weight_VD[self._ids_W]])
-        self._matrix = Matrix(self._weight_WD, None)
+        self._matrix = packed(weight_VD[self._ids_W], None)
         self._ids = list(words)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
@@ -79,6 +84,4 @@ class ConstrainedHead:
 
     def greedy(self, hidden_ND: Tensor) -> list[int]:
         """The likeliest of these words for each row."""
-        if len(hidden_ND) == 1:
-            return [self._ids[int(torch.mv(self._weight_WD, hidden_ND[0]).argmax())]]
         return [self._ids[place] for place in self._matrix(hidden_ND).argmax(dim=-1).tolist()]
