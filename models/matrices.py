@@ -81,8 +81,8 @@ class PackedMatrix:
 
     def __call__(self, rows_NI: Tensor) -> Tensor:
         """(N, O)."""
-        if len(rows_NI) == 1:
-            row: Tensor = torch.ops.mkl._mkl_linear(rows_NI, self._one, self._shape, self.bias_O, 1)
+        if rows_NI.shape[0] == 1:
+            row: Tensor = torch.ops.mkl._mkl_linear.default(rows_NI, self._one, self._shape, self.bias_O, 1)
             return row
-        rows: Tensor = torch.ops.mkldnn._linear_pointwise(rows_NI, self._some, self.bias_O, "none", [], "")
+        rows: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows_NI, self._some, self.bias_O, "none", [], "")
         return rows
