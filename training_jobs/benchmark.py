@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models import SCHEDULES, load_audio_tokenizer, stream
+from models import SCHEDULES, load_audio_tokenizer
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.hardware import describe_hardware, load_average
@@ -153,7 +153,7 @@ def _measure(
     for number in tqdm(range(rounds), unit="round", disable=not sys.stderr.isatty()):
         prompt = prompts[number % len(prompts)]
         for mode in MODES:
-            begin = partial(stream, model.model, prompt, SCHEDULES[mode], job.settings.new_tokens)
+            begin = partial(model.engine.stream, prompt, SCHEDULES[mode], job.settings.new_tokens)
             timing = time_stream(begin, synchronise)
             if number >= job.settings.warmup:
                 timings[mode].append(timing)

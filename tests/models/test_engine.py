@@ -40,9 +40,7 @@ def draw(logits_V: Tensor, tokens: list[int], sampling: Sampling, generator: tor
     """Each filter written out, as its paper has it."""
     scores = logits_V.clone()
     for token in set(tokens):
-        scores[token] *= (
-            sampling.repetition_penalty if scores[token] < 0 else 1 / sampling.repetition_penalty
-        )
+        scores[token] *= sampling.repetition_penalty if scores[token] < 0 else 1 / sampling.repetition_penalty
     if sampling.temperature == 0:
         return int(scores.argmax())
     scores /= sampling.temperature
