@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 import yaml
+from ports import HOST, free_port
 from waiting import until
 
 from assets.recovery import PROCESS_TAG
@@ -43,12 +44,6 @@ class Servers:
     process: subprocess.Popen[str]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("pages") / "home"
@@ -63,7 +58,7 @@ def servers(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Ite
     try:
         until(lambda: process.poll() is not None or "Ctrl-C" in log.read_text(), "the servers", _DEADLINE_S)
         assert process.poll() is None, log.read_text()
-        yield Servers(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", home, process)
+        yield Servers(f"http://{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}", home, process)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0, log.read_text()

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+from ports import free_port
 from rich.console import Console
 
 from assets.recovery import PROCESS_TAG
@@ -24,12 +25,6 @@ _ANSWER = """
 import http.server, sys
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def server(tmp_path: Path, name: str, code: str) -> Server:
@@ -49,6 +44,7 @@ def nothing() -> None:
 def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
     wanted = answering(tmp_path, "pages")
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((HOST, wanted.port))
         taken.listen()
         with pytest.raises(ServerError, match=f"port {wanted.port} on {HOST} is taken"):
