@@ -32,7 +32,7 @@ SIZES = TinyBackbone(
     key_value_heads=1,
     max_position_embeddings=128,
 )
-LIMITS = ProgramLimits(grace_s=30, stall_s=600, collective_s=120)
+LIMITS = ProgramLimits(grace_s=120, stall_s=600, collective_s=120)
 SPEC = load_stage("sft", "tiny").model_copy(
     update={
         "mctp_modules": 2,

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -98,11 +99,12 @@ def test_the_watch_is_called_while_the_servers_run(tmp_path: Path, monkeypatch: 
 
 def children_with(port: int) -> list[psutil.Process]:
     """Living child processes that were told this port."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and str(port) in child.cmdline()
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if child.status() != psutil.STATUS_ZOMBIE and str(port) in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_a_home_gets_no_second_daemon(tmp_path: Path) -> None:
