@@ -212,4 +212,5 @@ def test_a_thousand_generations_leave_memory_where_it_was() -> None:
     ).stdout
     grown_kib, tensors, decoders = map(int, said.split())
     assert (tensors, decoders) == (0, 0)
-    assert grown_kib < 4096  # a thousand caches that stay would take ten times as much
+    # The allocator's own unrest is some 5,000, for 1,000 as for 8,000 generations; caches that stay would be 33,000.
+    assert grown_kib < 16_384
