@@ -12,11 +12,14 @@ speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` 
 - ``intervals``: per mode and figure the ends of its 95 % bootstrap interval, and ``boost_minus_vanilla``: per figure
   the paired difference with its interval;
 - ``slices``: those of ``slices.parquet`` (of the speakers the worst);
+- ``listeners``: who heard the spoken replies;
 - ``normalisers``: per language what texts went through and what errors are counted in;
+- ``standard_sets``: per set of ``standard_sets.yaml`` its status (``skipped: …`` where no root is configured), and
+  where it was read its rows at each step and its figures;
 - ``reference_rules``: VITA-Audio's own way of the same answers, where that is asked for; else ``null``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
-  ``scores_markdown``, ``slices_markdown``.
+  ``scores_markdown``, ``slices_markdown``, ``standard_sets_markdown``.
 """
 
 from __future__ import annotations
@@ -30,15 +33,17 @@ import polars as pl
 
 from training_jobs.evaluation_answers import answers_of
 from training_jobs.evaluation_figures import differences, intervals, overall
+from training_jobs.evaluation_listening import listen
 from training_jobs.evaluation_rows import HeldOut, held_out_rows
 from training_jobs.evaluation_slices import SLICES_FILE, shortened, slice_table, slices_markdown
 from training_jobs.evaluation_tables import row_table, score_table, scores_markdown
 from training_jobs.jobs import EvaluateJob, write_result
-from training_jobs.listened import Listened, RowKey
+from training_jobs.listening_models import listening_of
 from training_jobs.normalisation import normaliser_of
 from training_jobs.program import program_main
 from training_jobs.reference_rules import reference_rules
 from training_jobs.reporting import Reporter
+from training_jobs.standard_results import standard_markdown, standard_results
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
 from validation.digests import digest_value
@@ -46,6 +51,7 @@ from validation.lake import Lake
 
 if TYPE_CHECKING:
     from training_jobs.spec import Mode
+    from validation.listening.config import ModelMeasures
 
 SCORED_MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"
@@ -57,11 +63,13 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
 
     Raises:
         training_jobs.evaluation_rows.EvaluationError: if nothing is held out, or audio tokens are missing.
+        validation.errors.ConfigurationError: if a model that is to listen is not there.
     """
     from models import load_audio_tokenizer
 
     began = time.monotonic()
     settings = job.settings
+    models = listening_of(settings)
     params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(SCORED_MODES)}
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
         held_out = held_out_rows(
@@ -70,6 +78,7 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             load_audio_tokenizer(job.tokenizer_dir).digest,
             settings.max_rows_per_slice,
             job.seed,
+            dict.fromkeys(job.standard_sets, settings.max_rows_per_standard_set),
         )
         slices = len({row.slice_key for row in held_out.rows})
         report.log(
@@ -79,13 +88,19 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             job.model_dir, job.ratio, held_out.rows, SCORED_MODES, settings.max_new_tokens, report
         )
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
-        listened: dict[RowKey, Listened] = {}
+        listened = listen(held_out.rows, answers, job.tokenizer_dir, models, report)
         tables = _Tables.of(row_table(held_out.rows, answers, listened), job.seed)
         tables.write(job.output_dir)
         result = _result(tables, held_out, left_out, job.seed)
         result["reference_rules"] = (
             reference_rules(held_out.rows, answers, listened) if settings.reference_rules else None
         )
+        sets = standard_results(tables.rows, job.standard_sets, Lake(job.lake), job.seed)
+        result |= {
+            "listeners": _listeners(models),
+            "standard_sets": sets,
+            "standard_sets_markdown": standard_markdown(sets, SCORED_MODES),
+        }
         result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
         _track(run, tables, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
@@ -136,6 +151,16 @@ def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: 
     }
 
 
+def _listeners(models: ModelMeasures | None) -> list[str]:
+    """Who heard the spoken replies."""
+    found = ["the model itself, in Vanilla"]
+    if models is not None and models.transcript is not None:
+        found.append(f"Whisper ({models.transcript.model.name})")
+    if models is not None and models.mos:
+        found.append("DNSMOS")
+    return found
+
+
 def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir: Path) -> None:
     figures: dict[str, dict[str, float]] = result["overall"]
     run.metrics(
@@ -145,6 +170,7 @@ def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir:
     run.table(tables.slices.to_dict(as_series=False), "slices.json")
     run.text(result["scores_markdown"], "scores.md")
     run.text(result["slices_markdown"], "slices.md")
+    run.text(result["standard_sets_markdown"], "standard_sets.md")
     for name in (ROWS_FILE, SCORES_FILE, SLICES_FILE):
         run.artifact(output_dir / name)
 

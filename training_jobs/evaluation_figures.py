@@ -56,7 +56,6 @@ FIGURES: tuple[Figure, ...] = (
     Figure("tts_wer", "word_errors", "words", {"task": "tts"}),
     Figure("tts_exact", "exact", rows={"task": "tts"}),
     Figure("tts_heard_wer", "heard_errors", "words", {"task": "tts"}),
-    Figure("tts_similarity", "similarity", MEAN, {"task": "tts"}),
     Figure("tts_mos", "mos", MEAN, {"task": "tts"}),
 )
 

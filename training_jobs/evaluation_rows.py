@@ -74,9 +74,17 @@ class HeldOut:
 
 
 def held_out_rows(
-    lake: Lake, corpora: Sequence[str], tokenizer_digest: str, max_rows_per_slice: int, seed: int
+    lake: Lake,
+    corpora: Sequence[str],
+    tokenizer_digest: str,
+    max_rows_per_slice: int,
+    seed: int,
+    limits: Mapping[str, int | None] | None = None,
 ) -> HeldOut:
     """The rows of split ``test`` that have a task to score, at most ``max_rows_per_slice`` per slice.
+
+    ``limits`` has other limits of some corpora, ``None`` for all rows: of the standard sets, whose questions are to be
+    answered aloud.
 
     Which rows of a large slice are taken follows from the hash of seed, corpus and row id: the same ones whenever
     the row is there, whatever else was added or dropped.
@@ -85,6 +93,7 @@ def held_out_rows(
         EvaluationError: if no row is held out, or audio tokens of this tokenizer are missing.
         validation.lake.MissingTableError: if a corpus has not been prepared.
     """
+    limits = limits or {}
     table = pl.concat([lake.read_table("training_rows", corpus) for corpus in corpora])
     heard = set(table.filter(pl.col("split") == "train").select("corpus", "speaker").iter_rows())
     slices: dict[tuple[str, ...], list[tuple[str, dict[str, Any], EvaluationRow]]] = {}
@@ -94,12 +103,14 @@ def held_out_rows(
         if isinstance(row, str):
             left_out[row] += 1
         else:
+            row = replace(row, wants_speech=row.wants_speech or row.corpus in limits)
             slices.setdefault(row.slice_key, []).append((_rank(row, seed), record, row))
     taken = []
     for key in sorted(slices):
         ranked = sorted(slices[key], key=lambda entry: entry[0])
-        taken += ranked[:max_rows_per_slice]
-        left_out["beyond max_rows_per_slice"] += len(ranked[max_rows_per_slice:])
+        most = limits.get(key[1], max_rows_per_slice)
+        taken += ranked[:most]
+        left_out["beyond max_rows_per_slice"] += 0 if most is None else len(ranked[most:])
     if not taken:
         raise EvaluationError(
             f"nothing to evaluate: corpora {list(corpora)} in {lake.url} have no held-out row (split test) with a "

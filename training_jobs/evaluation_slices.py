@@ -18,7 +18,7 @@ _SPEAKERS_SHOWN = 10
 _SECONDS = (1, 2, 5, 10, 20)
 _DECIBELS = (0, 10, 20, 30, 40)
 _NOT_MEASURED = "not measured"
-_TASK_FIGURES = {
+TASK_FIGURES = {
     "asr": (Figure("wer", "word_errors", "words"), Figure("exact", "exact")),
     "tts": (Figure("wer", "word_errors", "words"), Figure("heard_wer", "heard_errors", "words")),
     "sqa": tuple(Figure(name, name) for name in ("exact", "contains", "spoken_contains", "heard_contains")),
@@ -101,7 +101,7 @@ _LEGEND = (
 
 def _records(part: pl.DataFrame, head: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     records = []
-    for figure in _TASK_FIGURES[head["task"]]:
+    for figure in TASK_FIGURES[head["task"]]:
         rows = rows_of(part, figure)
         interval = interval_of(rows, figure, seed)
         if interval is not None:

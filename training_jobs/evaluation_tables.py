@@ -46,7 +46,6 @@ _ROW_SCHEMA: dict[str, Any] = {
     "spoken_contains": pl.Boolean,
     "heard_contains": pl.Boolean,
     "mos": pl.Float64,
-    "similarity": pl.Float64,
 }
 _SCORE_SCHEMA: dict[str, Any] = {
     **dict.fromkeys((*SLICE, "mode"), pl.String),
@@ -119,7 +118,7 @@ def _listened(
     one = listened.get((answer.corpus, answer.row_id, answer.task, answer.mode))
     if one is None or not (row.wants_speech or answer.audio_tokens):
         return {}
-    figures: dict[str, str | int | float | bool | None] = {"mos": one.mos, "similarity": one.similarity}
+    figures: dict[str, str | int | float | bool | None] = {"mos": one.mos}
     if one.heard is not None:
         figures["heard"] = one.heard
         if row.task == "tts":

@@ -207,6 +207,11 @@ def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
         raise ConfigurationError(f"{where}: {explain(error)}") from error
 
 
+def unset_variable(path: str) -> str | None:
+    """The first environment variable that a setting names and that is not set."""
+    return next(iter(_VARIABLE.findall(os.path.expandvars(path))), None)
+
+
 def base_model_directory(settings: BaseModelSettings) -> Path:
     """The published base model's directory, environment variables filled in.
 
@@ -216,10 +221,10 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
     assert settings.directory is not None
     directory = Path(os.path.expandvars(settings.directory))
     if not (directory / "config.json").is_file():
-        unset = _VARIABLE.findall(str(directory))
+        unset = unset_variable(settings.directory)
         found = (
-            f"names ${unset[0]}, which is not set"
-            if unset
+            f"names ${unset}, which is not set"
+            if unset is not None
             else f"is {str(directory)!r}, which has no config.json"
         )
         raise ConfigurationError(
