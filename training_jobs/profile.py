@@ -139,10 +139,23 @@ MixtureSettings = Annotated[
 
 
 class EvaluationSettings(Strict):
-    """How much is evaluated."""
+    """How much is evaluated, and what listens to it.
 
-    max_rows_per_slice: int = Field(gt=0, description="held-out rows per task, language and speaker group")
+    Attributes:
+        max_rows_per_slice: held-out rows per task, corpus, language and speaker group.
+        max_rows_per_standard_set: the same for a standard set; ``None``: all of it.
+        reference_rules: also report the figures by VITA-Audio's own rules, beside these and not in the gate.
+        asr_model: directory with a CTranslate2 conversion of Whisper that listens to spoken replies, which may name
+            an environment variable as ``${NAME}``; ``None``, or a variable that is not set: the model itself only.
+        mos: DNSMOS of spoken replies; with ``asr_model``, it needs the extra ``listening``.
+    """
+
+    max_rows_per_slice: int = Field(gt=0)
+    max_rows_per_standard_set: int | None = Field(default=None, gt=0)
     max_new_tokens: int = Field(gt=0)
+    reference_rules: bool = False
+    asr_model: str | None = None
+    mos: bool = False
 
 
 class BenchmarkSettings(Strict):
@@ -194,6 +207,11 @@ def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
         raise ConfigurationError(f"{where}: {explain(error)}") from error
 
 
+def unset_variable(path: str) -> str | None:
+    """The first environment variable that a setting names and that is not set."""
+    return next(iter(_VARIABLE.findall(os.path.expandvars(path))), None)
+
+
 def base_model_directory(settings: BaseModelSettings) -> Path:
     """The published base model's directory, environment variables filled in.
 
@@ -203,10 +221,10 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
     assert settings.directory is not None
     directory = Path(os.path.expandvars(settings.directory))
     if not (directory / "config.json").is_file():
-        unset = _VARIABLE.findall(str(directory))
+        unset = unset_variable(settings.directory)
         found = (
-            f"names ${unset[0]}, which is not set"
-            if unset
+            f"names ${unset}, which is not set"
+            if unset is not None
             else f"is {str(directory)!r}, which has no config.json"
         )
         raise ConfigurationError(
