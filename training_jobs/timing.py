@@ -50,7 +50,7 @@ def time_models(
             takes more modules than a model has.
     """
     assert models.keys() == prompts.keys() and all(prompts.values()), "every model needs a prompt"
-    synchronise: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    synchronise = synchroniser(device)
     decoders = {name: decoder_of(model) for name, model in models.items()}
     timings: dict[str, dict[str, list[Timing]]] = {name: {mode: [] for mode in modes} for name in models}
     turns = [(name, mode) for mode in modes for name in models]
@@ -67,3 +67,8 @@ def time_models(
 def decoder_of(model: SpeechModel) -> Decode:
     """How a model decodes where it is timed; made once per model, before the clock runs."""
     return partial(stream, model.model)
+
+
+def synchroniser(device: str) -> Callable[[], None]:
+    """Waits until the device has done what it was given; on a CPU there is nothing to wait for."""
+    return torch.cuda.synchronize if device == "cuda" else lambda: None
