@@ -49,7 +49,7 @@ class Times:
         basis: how the first chunk was found.
         chunk_positions: for each repeat the index of the token that completes the first chunk.
         encoder_s: the audio tokenizer, for the sound of each repeat's prompt.
-        decoder_s: the first chunk to a waveform, for each repeat.
+        decoder_s: a first chunk to a waveform, for each repeat.
         peak_bytes: of one more generation.
     """
 
@@ -57,7 +57,7 @@ class Times:
     basis: FirstChunkBasis
     chunk_positions: Mapping[str, Sequence[int]]
     encoder_s: Sequence[float] | NotMeasured
-    decoder_s: Mapping[str, Sequence[float]] | NotMeasured
+    decoder_s: Sequence[float] | NotMeasured
     peak_bytes: Mapping[str, int]
 
 
@@ -69,7 +69,7 @@ class ModeFigures:
         prefill_ms: until the first token is there, which includes reading the prompt.
         first_text_ms: until the first token of text is there.
         first_chunk_ms: until the first eight audio tokens are there.
-        first_sound_ms: until these are a waveform.
+        first_sound_ms: until these are a waveform: each repeat's first chunk, and the decoding of one.
         tokens_per_second: all new tokens by the whole time, prefill included.
         decode_tokens_per_second: those after the first by the time after it: without prefill.
         audio_seconds_per_second: of speech, at the interleaving's steady state, prefill included.
@@ -121,7 +121,7 @@ class PromptFigures:
         first_chunk_basis: how the first chunk was found in the replies.
         memory: how the peak was found (:class:`training_jobs.peak_memory.PeakMemory`).
         audio_encoder_ms: the audio tokenizer, for the prompt's speech.
-        chunk_decoder_ms: the first chunk to a waveform, in all modes.
+        chunk_decoder_ms: a first chunk to a waveform.
         modes: the figures of each.
     """
 
@@ -233,7 +233,7 @@ def _first_text(runs: Sequence[Timing], is_text: Callable[[int], bool]) -> Maybe
 def _first_sound(times: Times, mode: str) -> MaybeSpread:
     if isinstance(times.decoder_s, NotMeasured):
         return times.decoder_s
-    both = zip(_chunks(times, mode), times.decoder_s[mode], strict=True)
+    both = zip(_chunks(times, mode), times.decoder_s, strict=True)
     return milliseconds([chunk + decoded for chunk, decoded in both])
 
 

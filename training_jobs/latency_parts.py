@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -49,28 +50,20 @@ def time_encoder(
 def time_first_chunks(
     tokenizer: AudioTokenizer,
     model: SpeechModel,
-    timings: Mapping[str, Sequence[Timing]],
+    replies: Sequence[Timing],
     basis: FirstChunkBasis,
     prompt: SpokenPrompt,
-    warmup: int,
     synchronise: Callable[[], None],
-) -> dict[str, list[float]] | NotMeasured:
+) -> list[float] | NotMeasured:
     """Seconds that each reply's first chunk takes to become a waveform.
 
     Where the replies have no chunk of their own (``basis``), as many audio tokens of the prompt are taken.
     """
-    own = basis == "reply"
     spare = [int(code) for code in np.resize(prompt.audio_tokens, FIRST_CHUNK_TOKENS)]
+    chunks = [_first_chunk(model, reply) if basis == "reply" else spare for reply in replies]
     try:
-        for _ in range(warmup):
-            tokenizer.decode(spare)
-        return {
-            mode: [
-                time_call(partial(tokenizer.decode, _first_chunk(model, run) if own else spare), synchronise)
-                for run in runs
-            ]
-            for mode, runs in timings.items()
-        }
+        tokenizer.decode(spare)  # the first time loads libraries
+        return [time_call(partial(tokenizer.decode, chunk), synchronise) for chunk in chunks]
     except TokenizerError as error:
         return NotMeasured(str(error))
 
@@ -84,6 +77,7 @@ def peak_memories(
         for _ in decoder_of(model)(prompt.token_ids, SCHEDULES[mode], new_tokens):
             pass
 
+    gc.collect()
     return {mode: peak_memory(partial(generate, mode), device) for mode in modes}
 
 

@@ -18,12 +18,12 @@ _FIGURES = {
     "first chunk": "first_chunk_ms",
     "first sound": "first_sound_ms",
     "tokens/s": "tokens_per_second",
-    "without prefill": "decode_tokens_per_second",
+    "tokens/s without prefill": "decode_tokens_per_second",
     "audio s/s": "audio_seconds_per_second",
 }
 
 
-def latency_markdown(figures: PromptFigures, hardware: Hardware) -> str:
+def latency_markdown(figures: PromptFigures, hardware: Hardware, load: MachineLoad) -> str:
     """The modes at one length of prompt, briefly."""
     lines = [
         "| mode | first chunk p50 / p95 / p99 | first sound p50 | prefill p50 | tokens/s p50 / p95 | speed-up "
@@ -41,7 +41,8 @@ def latency_markdown(figures: PromptFigures, hardware: Hardware) -> str:
         f"Prompts of {figures.prompt_tokens:,} tokens ({figures.audio_seconds:.1f} s of speech), {figures.repeats} "
         "repeats; p95 and p99 are of the slow end."
     )
-    return "\n".join([*lines, "", f"{question} {comparable(hardware)}"])
+    busy = f" {_capital(load.sentence())}." if load.is_busy else ""
+    return "\n".join([*lines, "", f"{question} {comparable(hardware)}{busy}"])
 
 
 def comparable(hardware: Hardware) -> str:
@@ -61,7 +62,7 @@ def all_latencies_markdown(
     parts += [f"### Prompts of {length:,} tokens\n\nNot measured: {why}." for length, why in skipped.items()]
     parts.append(
         "Times are p50 / p95 / p99 ± interquartile range; percentiles of rates are of the slow end, and between few "
-        f"repeats they are interpolated. {comparable(hardware)} {load.sentence()[0].upper()}{load.sentence()[1:]}."
+        f"repeats they are interpolated. {comparable(hardware)} {_capital(load.sentence())}."
     )
     return "\n\n".join(parts)
 
@@ -70,13 +71,13 @@ def _section(figures: PromptFigures) -> str:
     lines = [
         f"### Prompts of {figures.prompt_tokens:,} tokens ({figures.audio_seconds:.1f} s of speech)",
         "",
-        f"{figures.repeats} repeats after {figures.warmup} of warm-up, {figures.prompts} different prompts. First "
+        f"{figures.repeats} repeats after {figures.warmup} of warm-up; different prompts: {figures.prompts}. First "
         f"chunk: {_BASIS[figures.first_chunk_basis]}. Memory: {figures.memory}.",
         "",
         f"- audio encoder: {_cell(figures.audio_encoder_ms, ' ms')}",
         f"- first chunk to sound: {_cell(figures.chunk_decoder_ms, ' ms')}",
         "",
-        f"| mode | {' | '.join(_FIGURES)} | speed-up | without prefill | real-time factor | peak memory |",
+        f"| mode | {' | '.join(_FIGURES)} | speed-up | speed-up without prefill | real-time factor | peak memory |",
         "|---" + "|---:" * (len(_FIGURES) + 4) + "|",
     ]
     for mode in figures.modes:
@@ -109,3 +110,7 @@ def _number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]

@@ -20,7 +20,7 @@ TIMES = Times(
     basis="reply",
     chunk_positions={"vanilla": [7] * 3, "boost": [7] * 3},
     encoder_s=[0.1],
-    decoder_s={"vanilla": [0.05, 0.0, 0.0], "boost": [0.05] * 3},
+    decoder_s=[0.05, 0.0, 0.0],
     peak_bytes={"vanilla": 3 * 2**20, "boost": 2**20},
 )
 
