@@ -49,6 +49,13 @@ class SpokenPrompt:
 
 def make_prompts(
     model: SpeechModel, rows: Sequence[EvaluationRow], length: int, count: int
+) -> list[list[int]]:
+    """The ids of :func:`spoken_prompts`."""
+    return [prompt.token_ids for prompt in spoken_prompts(model, rows, length, count)]
+
+
+def spoken_prompts(
+    model: SpeechModel, rows: Sequence[EvaluationRow], length: int, count: int
 ) -> list[SpokenPrompt]:
     """``count`` spoken questions, or as many as there are rows, of exactly ``length`` tokens each.
 

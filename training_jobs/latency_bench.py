@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models import load_audio_tokenizer
-from training_jobs.benchmark_prompts import Recordings, make_prompts
+from training_jobs.benchmark_prompts import Recordings, spoken_prompts
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import held_out_rows
 from training_jobs.jobs import BenchmarkJob
@@ -63,7 +63,7 @@ class LatencyBench:
         text_count, audio_count = job.ratio[-2:]
         audio_share = (audio_count - 2) / (text_count + audio_count)
         self._speech_s_per_token = audio_share / self._tokenizer.frame_rate
-        self.positions: int = self._model.model.config.max_position_embeddings
+        self.positions: int = self._model.engine.config.max_position_embeddings
 
     def measure(self, length: int, repeats: int) -> tuple[PromptFigures, Times]:
         """Everything for prompts of ``length`` tokens, each mode ``repeats`` times.
@@ -72,7 +72,7 @@ class LatencyBench:
             ConfigurationError: if the length is too short for audio, or no held-out row has any.
         """
         settings, model, tokenizer = self._settings, self._model, self._tokenizer
-        prompts = make_prompts(model, self._rows, length, repeats)
+        prompts = spoken_prompts(model, self._rows, length, repeats)
         timings = time_models(
             {_MODEL: model},
             {_MODEL: [prompt.token_ids for prompt in prompts]},

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from tqdm import tqdm
 
-from models import SCHEDULES, stream
+from models import SCHEDULES
 from training_jobs.dialogue import SpeechModel
 from training_jobs.latency import Timing, time_stream
 from training_jobs.spec import Mode
@@ -66,7 +66,7 @@ def time_models(
 
 def decoder_of(model: SpeechModel) -> Decode:
     """How a model decodes where it is timed; made once per model, before the clock runs."""
-    return partial(stream, model.model)
+    return model.engine.stream
 
 
 def synchroniser(device: str) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models import load_audio_tokenizer
 from training_jobs.benchmark import benchmark
-from training_jobs.benchmark_prompts import NoRecordingError, Recordings, make_prompts
+from training_jobs.benchmark_prompts import NoRecordingError, Recordings, make_prompts, spoken_prompts
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.jobs import BenchmarkJob, Tracking, read_result
@@ -171,24 +171,25 @@ def test_settings_that_contradict_themselves_are_refused(settings: dict[str, Any
 def test_prompts_are_spoken_questions_of_exactly_the_length_asked_for(trained: Any) -> None:
     rows, model = rows_of(trained), SpeechModel.load(trained.model_dir)
     for length, count in ((24, 3), (32, 1)):  # 32 is longer than any row: audios are joined
-        prompts = make_prompts(model, rows, length, 3)
+        prompts = spoken_prompts(model, rows, length, 3)
         assert [len(prompt.token_ids) for prompt in prompts] == [length] * count
+        assert make_prompts(model, rows, length, 3) == [prompt.token_ids for prompt in prompts]
         for prompt in prompts:
             assert len(prompt.audio_tokens) == sum(map(model.is_audio, prompt.token_ids)) == length - 21
     with pytest.raises(
         ConfigurationError, match="prompt_tokens has 21, but a prompt with one audio token takes 22"
     ):
-        make_prompts(model, rows, 21, 3)
+        spoken_prompts(model, rows, 21, 3)
 
 
 def test_the_sound_of_a_prompt_is_that_of_its_tokens(trained: Any, tmp_path: Path) -> None:
     lake, tokenizer = with_sound(trained, tmp_path / "lake"), load_audio_tokenizer(trained.tokenizer_dir)
     recordings = Recordings(lake, [CORPUS], tokenizer.sample_rate)
     rows, model = rows_of(trained), SpeechModel.load(trained.model_dir)
-    (prompt, *_) = make_prompts(model, rows, 21 + 7, 1)
+    (prompt, *_) = spoken_prompts(model, rows, 21 + 7, 1)
     sound, rate_hz = recordings.sound(prompt, 7 / 12.5)
     assert tokenizer.encode(sound, rate_hz)[:6] == prompt.audio_tokens[:6]
-    (joined,) = make_prompts(model, rows, 21 + 300, 1)
+    (joined,) = spoken_prompts(model, rows, 21 + 300, 1)
     sound, rate_hz = recordings.sound(joined, 300 / 12.5)
     assert (sound.size, rate_hz) == (24 * 22_050, 22_050)
     word = joined.sources[0].row_id.rpartition("-")[2]
@@ -200,7 +201,7 @@ def test_a_prompt_whose_recording_is_not_in_the_tables_is_an_error(trained: Any,
     lake = with_sound(trained, tmp_path / "lake")
     table = lake.read_table("accepted_utterances", CORPUS)
     lake.write_table("accepted_utterances", CORPUS, table[:0])
-    (prompt, *_) = make_prompts(SpeechModel.load(trained.model_dir), rows_of(trained), 24, 1)
+    (prompt, *_) = spoken_prompts(SpeechModel.load(trained.model_dir), rows_of(trained), 24, 1)
     row = prompt.sources[0].row_id
     with pytest.raises(NoRecordingError, match=f"row '{row}' .* has no audio_path for its audio 0000"):
         Recordings(lake, [CORPUS], 22_050).sound(prompt, 1.0)
