@@ -13,7 +13,7 @@ import duckdb
 
 from assets.workspace import Workspace
 from training_jobs.jobs import Tracking
-from training_jobs.lineage import Lineage, forget_from, sample_selector, tag_forgotten, trace
+from training_jobs.lineage import ROW_FILES, Lineage, forget_from, sample_selector, tag_forgotten, trace
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
 from validation.batches import database
 from validation.forget import NothingToForgetError, counts, entries_of, holdings, select
@@ -154,7 +154,7 @@ def _set_tag(client: MlflowClient, kind: str, name: str, request: str) -> bool:
 
 
 def _without_texts(client: MlflowClient, run_id: str) -> Iterator[str]:
-    """Remove the copy of an evaluation's rows that a run keeps; gives it where it lies elsewhere."""
+    """Remove a run's copies of an evaluation's rows and speakers; gives them where they lie elsewhere."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -164,7 +164,8 @@ def _without_texts(client: MlflowClient, run_id: str) -> Iterator[str]:
             raise
         return
     parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        (Path(unquote(parts.path)) / "rows.parquet").unlink(missing_ok=True)
-    else:
-        yield f"{uri}/rows.parquet"
+    for name in (*ROW_FILES, "slices.json", "slices.md"):
+        if parts.scheme in ("", "file"):
+            (Path(unquote(parts.path)) / name).unlink(missing_ok=True)
+        else:
+            yield f"{uri}/{name}"

@@ -32,6 +32,7 @@ from validation.batches import batches_of, quoted, quoted_path
 
 FORGOTTEN_FILE = "forgotten.json"
 ROWS_FILE = "rows.parquet"  # of an evaluation: texts and answers
+ROW_FILES = (ROWS_FILE, "slices.parquet")  # the latter has figures of single speakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def forget_from(
         if (tokenizer.path / RECORDINGS_FILE).is_file():
             _rewrite(connection, tokenizer.path / RECORDINGS_FILE, heard, {"audio_digest": pl.String})
     for evaluation in lineage.evaluations:
-        for name in (RESULT_FILE, "log.txt", ROWS_FILE):
+        for name in (RESULT_FILE, "log.txt", *ROW_FILES):
             (evaluation.path / name).unlink(missing_ok=True)
         yield evaluation.path
 

@@ -57,11 +57,11 @@ def normalise_pair(reference: str, hypothesis: str, language: str) -> tuple[str,
     The normalisers drop what stands in brackets. A reply may not hide words that way: its brackets are opened, unless
     its reference has some. A reference of which nothing is left (``um``) is compared by :func:`plain`, as its reply is.
     """
-    normalise = _normaliser(primary_language(language))
+    primary = primary_language(language)
     if reference == reference.translate(_BRACKETS):
         hypothesis = hypothesis.translate(_BRACKETS)
-    wanted = normalise(reference)
-    return (wanted, normalise(hypothesis)) if wanted else (plain(reference), plain(hypothesis))
+    wanted = _normalised(reference, primary)
+    return (wanted, _normalised(hypothesis, primary)) if wanted else (plain(reference), plain(hypothesis))
 
 
 def plain(text: str) -> str:
@@ -77,20 +77,25 @@ def plain(text: str) -> str:
     return " ".join(_CJK.sub(r" \g<0> ", spaced).split())
 
 
+@lru_cache(maxsize=16_384)
+def _normalised(text: str, primary: str) -> str:
+    # What is left of dots and signs is no word: it would be a reply to nothing.
+    return " ".join(filter(_is_word, _published(primary)(text).split()))
+
+
 @lru_cache(maxsize=64)
-def _normaliser(primary: str) -> Callable[[str], str]:
+def _published(primary: str) -> Callable[[str], str]:
     # Imported only here: processes that hand out rows and read profiles have no use for it.
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
-    published: Callable[[str], str]
+    normaliser: Callable[[str], str]
     if primary == "en":
-        published = EnglishTextNormalizer()
+        normaliser = EnglishTextNormalizer()
     else:
         # Without its marks, a word of an Indic script falls into pieces.
-        published = BasicTextNormalizer(split_letters=primary in UNSPACED, preserve_marks=True)
-    # What is left of dots and signs is no word: it would be a reply to nothing.
-    return lambda text: " ".join(filter(_is_word, published(text).split()))
+        normaliser = BasicTextNormalizer(split_letters=primary in UNSPACED, preserve_marks=True)
+    return normaliser
 
 
 def _is_word(word: str) -> bool:
