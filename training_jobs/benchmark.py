@@ -15,17 +15,14 @@ per mode, see :class:`training_jobs.latency.ModeFigures`), ``first_chunk_basis``
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from models import SCHEDULES, load_audio_tokenizer, stream
+from models import load_audio_tokenizer
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.hardware import describe_hardware, load_average
@@ -36,13 +33,13 @@ from training_jobs.latency import (
     first_chunk_positions,
     latency_markdown,
     summarise,
-    time_stream,
 )
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.rows import AUDIO_MARKER, encode_prompt
 from training_jobs.run_check import tokens_to_first_chunk
 from training_jobs.spec import MODES
+from training_jobs.timing import time_models
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import write_text
 from validation.errors import ConfigurationError
@@ -50,6 +47,7 @@ from validation.lake import Lake
 
 LATENCY_FILE = "latency.json"
 _SEED = 0  # of the choice of rows for prompts
+_MODEL = "checkpoint"
 
 
 def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
@@ -86,7 +84,15 @@ def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
             f"timing {len(MODES)} modes x {job.settings.repeats} repeats of {job.settings.new_tokens} tokens on "
             f"{hardware.gpu or hardware.cpu}, load average {load:.2f}"
         )
-        timings = _measure(model, prompts, job, device)
+        timings = time_models(
+            {_MODEL: model},
+            {_MODEL: prompts},
+            MODES,
+            job.settings.new_tokens,
+            job.settings.warmup,
+            job.settings.repeats,
+            device,
+        )[_MODEL]
         basis, positions = first_chunk_positions(timings, model.is_audio, by_ratio)
         # The last pair repeats; its audio count includes the two markers.
         text_count, audio_count = job.ratio[-2:]
@@ -142,22 +148,6 @@ def make_prompts(
             "the latency benchmark needs a held-out row with audio in its prompt; there is none"
         )
     return [encode_prompt(turn, [audio[:needed]], model.tokenizer) for audio in long_enough[:count]]
-
-
-def _measure(
-    model: SpeechModel, prompts: Sequence[Sequence[int]], job: BenchmarkJob, device: str
-) -> dict[str, list[Timing]]:
-    synchronise: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    timings: dict[str, list[Timing]] = {mode: [] for mode in MODES}
-    rounds = job.settings.warmup + job.settings.repeats
-    for number in tqdm(range(rounds), unit="round", disable=not sys.stderr.isatty()):
-        prompt = prompts[number % len(prompts)]
-        for mode in MODES:
-            begin = partial(stream, model.model, prompt, SCHEDULES[mode], job.settings.new_tokens)
-            timing = time_stream(begin, synchronise)
-            if number >= job.settings.warmup:
-                timings[mode].append(timing)
-    return timings
 
 
 def _write_times(path: Path, result: dict[str, Any], timings: dict[str, list[Timing]]) -> None:
