@@ -27,7 +27,6 @@ from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
-from validation.digests import digest_value
 from validation.lake import Lake
 
 if TYPE_CHECKING:
@@ -85,9 +84,7 @@ def _result(
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
         "rows": rows.select("corpus", "row_id", "task").n_unique(),
-        "held_out_digest": digest_value(
-            [[*row.slice_key, row.row_id, row.reference] for row in held_out.rows]
-        ),
+        "held_out_digest": held_out.digest,
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
         "seconds": round(seconds, 1),
