@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from models.checkpoints import load_model, save_model
     from models.config import MctpConfig
+    from models.engine import Engine
     from models.extension import extend_model
-    from models.generation import SCHEDULES, generate, stream
+    from models.generation import generate, stream
     from models.interleaving import interleave
     from models.mctp import MctpForCausalLM, MctpOutput, mctp_parameter_names
+    from models.sampling import Sampling
+    from models.schedules import SCHEDULES
     from models.text_tokenizers import (
         extend_text_tokenizer,
         load_text_tokenizer,
         make_byte_tokenizer,
     )
     from models.tokenizers import AudioTokenizer, load_audio_tokenizer
+    from models.words import AudioWords
 
 _HOMES = {
     "AudioTokenizer": "models.tokenizers",
+    "AudioWords": "models.words",
+    "Engine": "models.engine",
     "MctpConfig": "models.config",
     "MctpForCausalLM": "models.mctp",
     "MctpOutput": "models.mctp",
-    "SCHEDULES": "models.generation",
+    "SCHEDULES": "models.schedules",
+    "Sampling": "models.sampling",
     "extend_model": "models.extension",
     "extend_text_tokenizer": "models.text_tokenizers",
     "generate": "models.generation",
@@ -44,9 +51,12 @@ _HOMES = {
 __all__ = [
     "SCHEDULES",
     "AudioTokenizer",
+    "AudioWords",
+    "Engine",
     "MctpConfig",
     "MctpForCausalLM",
     "MctpOutput",
+    "Sampling",
     "extend_model",
     "extend_text_tokenizer",
     "generate",

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from faulty_proxy import proxy  # noqa: F401 - fixtures for all tests
 from filelock import FileLock
+from hypothesis import settings
 from made_once import made_once
 from s3_server import s3, s3_server  # noqa: F401
 
 # There is a worker for each core: what they and the programs they start compute, they compute in one thread. Two would
 # wait for each other by spinning: with three workers on two cores, that took ten times as much as the work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Hypothesis' own for such machines: the same examples each time, and none of them fails for the 200 ms that it took.
+settings.load_profile("ci")
 _UTTERANCES = 90
 _OUTPUT = "output.txt"
 

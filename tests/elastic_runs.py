@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def _as_rank(role: str, folder: Path) -> None:
-    with joined(SPECS["sft"], 60.0) as world:
+    with joined(SPECS["sft"], 240.0) as world:
         found = run(role, folder, world)
     # No rank has a use for it, and its import takes seconds.
     assert "torch._inductor.compile_fx" not in sys.modules

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ports import HOST, free_port
 from process_trees import end_tree
-from stage_runs import free_port
 
 from training_jobs import train
 from training_jobs.jobs import TrainJob, read_job
@@ -35,7 +35,7 @@ def fork_ranks(count: int, be_rank: Callable[[], None]) -> None:
                 LOCAL_RANK=str(rank),
                 WORLD_SIZE=str(count),
                 LOCAL_WORLD_SIZE=str(count),
-                MASTER_ADDR="127.0.0.1",
+                MASTER_ADDR=HOST,
                 MASTER_PORT=str(port),
             )
             be_rank()

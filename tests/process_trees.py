@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from contextlib import suppress
 from typing import Any, Protocol
 
 import psutil
@@ -23,7 +24,8 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
         return
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in tree:
-        member.kill()
+        with suppress(psutil.NoSuchProcess):  # it has ended since, maybe with its parent
+            member.kill()
     process.wait(_ENDS_WITHIN_S)
     psutil.wait_procs(tree, timeout=_ENDS_WITHIN_S)
 

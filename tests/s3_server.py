@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import botocore.session
 import psutil
 import pytest
+from ports import HOST, free_port
 from process_trees import end_tree
 from waiting import until
 
@@ -130,8 +130,8 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 def _started(command: Any, kind: str) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))  # short: Ceph's sockets lie in it
-    port = _free_port()
-    endpoint = f"http://127.0.0.1:{port}"
+    port = free_port()
+    endpoint = f"http://{HOST}:{port}"
     log = folder / "log.txt"
     # The supervisor ends all that the server starts, daemons too, also when this session is killed.
     supervisor = ["-m", "training_jobs.supervisor", "--log", str(log), "--quiet", "--grace", "1", "--"]
@@ -157,7 +157,7 @@ def _started(command: Any, kind: str) -> Iterator[S3Server]:
 
 def _ceph_command(folder: Path, port: int) -> list[str]:
     text = _CEPH.read_text(encoding="utf-8")
-    for old, new in zip(_CEPH_PORTS, (port, _free_port(), _free_port()), strict=True):
+    for old, new in zip(_CEPH_PORTS, (port, free_port(), free_port()), strict=True):
         assert f":{old}" in text, f"{_CEPH} has no port {old}"
         text = text.replace(f":{old}", f":{new}")
     script = folder / "ceph-rgw.sh"
@@ -167,7 +167,7 @@ def _ceph_command(folder: Path, port: int) -> list[str]:
 
 
 def _moto_command(_folder: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    return [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
 
 
 def _server_below(supervisor: int) -> int:
@@ -182,9 +182,3 @@ def _answers(endpoint: str) -> bool:
         return True
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

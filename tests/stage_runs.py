@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ SIZES = TinyBackbone(
     key_value_heads=1,
     max_position_embeddings=128,
 )
-LIMITS = ProgramLimits(grace_s=30, stall_s=600, collective_s=120)
+LIMITS = ProgramLimits(grace_s=120, stall_s=600, collective_s=120)
 SPEC = load_stage("sft", "tiny").model_copy(
     update={
         "mctp_modules": 2,
@@ -108,13 +107,6 @@ def make_job(
         tracking=store,
         limits=LIMITS,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from models import SCHEDULES, generate, load_model
+from models import SCHEDULES, AudioWords, Engine, load_model
 from training_jobs.rows import (
     AUDIO_MARKER,
     INTERLEAVING_RATIO,
     SPEAK_INSTRUCTION,
+    Vocabulary,
     encode_prompt,
     vocabulary_of,
 )
@@ -57,7 +58,7 @@ def dtype_on(device: str) -> torch.dtype:
 
 
 class SpeechModel:
-    """A checkpoint with its text tokenizer; decodes greedily.
+    """A checkpoint's engine with its text tokenizer; decodes greedily.
 
     ``ratio`` is the interleaving it was trained with: earlier spoken replies in a prompt are laid out by it.
     """
@@ -65,10 +66,10 @@ class SpeechModel:
     def __init__(
         self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast, ratio: Sequence[int]
     ) -> None:
-        self.model = model
         self._ratio = ratio
         self.tokenizer = tokenizer
         self._vocabulary = vocabulary_of(tokenizer)
+        self.engine = Engine(model, audio_words=audio_words(self._vocabulary))
         # Ids past the tokenizer's own are the embedding's padding, which an untrained model may well pick.
         self._text_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
 
@@ -96,13 +97,13 @@ class SpeechModel:
             models.errors.ModelError: if the mode takes more modules than there are.
         """
         prompt = encode_prompt(messages, audio_tokens, self.tokenizer, self._ratio)
-        positions = self.model.config.max_position_embeddings
+        positions = self.engine.config.max_position_embeddings
         if len(prompt) >= positions:
             raise PromptTooLongError(
                 f"the prompt has {len(prompt)} tokens; with a reply it must fit into {positions} positions"
             )
         limit = min(max_new_tokens, positions - len(prompt))
-        return self.read(generate(self.model, prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
+        return self.read(self.engine.generate(prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
 
     def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:
         """What is said in one audio."""
@@ -129,3 +130,9 @@ class SpeechModel:
     def is_audio(self, token: int) -> bool:
         """Whether a vocabulary id stands for an audio token."""
         return 0 <= token - self._vocabulary.first_audio < self._vocabulary.audio_codes
+
+
+def audio_words(vocabulary: Vocabulary) -> AudioWords:
+    """What a spoken reply's audio slots can hold: audio tokens, the markers around them, and the end of the turn."""
+    others = (vocabulary.begin_of_audio, vocabulary.end_of_audio, vocabulary.im_end)
+    return AudioWords(vocabulary.first_audio, vocabulary.audio_codes, others)

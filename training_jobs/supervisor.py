@@ -84,6 +84,8 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
         asked = signal.sigtimedwait(awaited, _TURN_S)
         if asked is not None and (asked.si_signo != _PARENT_GONE or os.getppid() != parent):
             return 128 + signal.SIGTERM
+    # Before the program starts: what its ranks have said of themselves is told from what was said before by this time.
+    started, started_at_s = time.monotonic(), time.time()
     child = subprocess.Popen(
         argv,
         stdout=subprocess.PIPE,
@@ -94,7 +96,6 @@ def supervise(argv: Sequence[str], limits: Limits, log: Path | None, quiet: bool
     assert child.stdout is not None and child.stderr is not None
     output.pump(child.stdout, sys.stdout.buffer)
     output.pump(child.stderr, sys.stderr.buffer)
-    started, started_at_s = time.monotonic(), time.time()
     code, why = _wait(child.pid, parent, limits, awaited, output)
     # Helpers of the program's own (multiprocessing has two) see its end by themselves, in a moment.
     psutil.wait_procs(psutil.Process().children(recursive=True), timeout=_HELPERS_S if code == 0 else 0)

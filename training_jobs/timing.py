@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from tqdm import tqdm
 
-from models import SCHEDULES, stream
+from models import SCHEDULES
 from training_jobs.dialogue import SpeechModel
 from training_jobs.latency import Timing, time_stream
 from training_jobs.spec import Mode
@@ -66,4 +66,4 @@ def time_models(
 
 def _decoder(model: SpeechModel) -> _Decode:
     """What is timed; made once per model."""
-    return partial(stream, model.model)
+    return model.engine.stream

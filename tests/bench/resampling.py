@@ -16,11 +16,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import soundfile
 import soxr
 from figures import show
@@ -51,18 +53,17 @@ def main() -> None:
         files = audio_files(entry, Lake(str(root / "listed")))
         hours = sum(soundfile.info(path).duration for path in files) / 3600
         cores = sorted(os.sched_getaffinity(0))
-        variants: dict[str, Callable[[Path], None]] = {
-            BARE: lambda target: bare_loop(files, target),
-            ONE: lambda target: step(entry, target, 1, len(files)),
-            f"audio_22k, {len(cores)} cores": lambda target: step(entry, target, len(cores), len(files)),
-            f"bare loops, {len(cores)} cores": lambda target: bare_loops(files, target, len(cores)),
+        variants: dict[str, tuple[Callable[..., None], list[int]]] = {
+            BARE: (bare_loops, cores[:1]),
+            ONE: (step, cores[:1]),
+            f"audio_22k, {len(cores)} cores": (step, cores),
+            f"bare loops, {len(cores)} cores": (bare_loops, cores),
         }
         wall: dict[str, list[float]] = {name: [] for name in variants}
         cpu: dict[str, list[float]] = {name: [] for name in variants}
         for repeat in range(options.repeats):
-            for index, (name, run) in enumerate(variants.items()):
-                of_it = cores[:1] if name in (BARE, ONE) else cores
-                seconds, cpu_s = timed(run, root / f"{repeat}-{index}", entry, of_it)
+            for index, (name, (run, its_cores)) in enumerate(variants.items()):
+                seconds, cpu_s = timed(run, root / f"{repeat}-{index}", entry, files, its_cores)
                 wall[name].append(seconds)
                 cpu[name].append(cpu_s)
     rows: list[dict[str, Any]] = [
@@ -124,35 +125,61 @@ def audio_files(entry: CorpusEntry, lake: Lake) -> list[Path]:
 
 
 def timed(
-    run: Callable[[Path], None], target: Path, entry: CorpusEntry, cores: list[int]
+    run: Callable[..., None], target: Path, entry: CorpusEntry, files: list[Path], cores: list[int]
 ) -> tuple[float, float]:
-    """Seconds and CPU seconds that a variant takes on these cores; the corpus is read beforehand."""
+    """Seconds and CPU seconds that a variant takes on these cores, in a process of its own.
+
+    The server that its workers are forked from would otherwise keep the cores of the variant that started it.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    answers, answer = spawned.Pipe(duplex=False)
     target.mkdir()
-    ingest(entry, Lake(str(target)))
-    all_cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)  # its workers' as well
+    process = spawned.Process(target=_timed, args=(answer, run, target, entry, files, cores))
+    process.start()
+    answer.close()
     try:
-        began, before = time.perf_counter(), cpu_seconds()
-        run(target)
-        return time.perf_counter() - began, cpu_seconds() - before
+        seconds, cpu_s = answers.recv()
     finally:
-        os.sched_setaffinity(0, all_cores)
+        process.join()
         shutil.rmtree(target)
+    return float(seconds), float(cpu_s)
+
+
+def _timed(
+    answer: Connection,
+    run: Callable[..., None],
+    target: Path,
+    entry: CorpusEntry,
+    files: list[Path],
+    cores: list[int],
+) -> None:
+    os.sched_setaffinity(0, cores)  # its workers' as well
+    ingest(entry, Lake(str(target)))  # the corpus is read beforehand
+    began, before = time.perf_counter(), cpu_seconds()
+    run(entry, files, target, len(cores))
+    answer.send((time.perf_counter() - began, cpu_seconds() - before))
 
 
 def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Of this process, of its children that have ended, and of the workers that were forked from a server."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in both)
+    servers = [
+        psutil.Process(child.pid).cpu_times()
+        for child in psutil.Process().children()
+        if "forkserver" in " ".join(child.cmdline())
+    ]
+    return sum(one.ru_utime + one.ru_stime for one in both) + sum(
+        one.user + one.system + one.children_user + one.children_system for one in servers
+    )
 
 
-def step(entry: CorpusEntry, target: Path, workers: int, files: int) -> None:
+def step(entry: CorpusEntry, files: list[Path], target: Path, workers: int) -> None:
     """The step as the graph runs it."""
     done = make_audio_22k(entry, Lake(str(target)), workers)
-    assert done.summary["files_done"] == files and not done.summary["ended_here"], done
+    assert done.summary["files_done"] == len(files) and not done.summary["ended_here"], done
 
 
-def bare_loops(files: list[Path], target: Path, processes: int) -> None:
+def bare_loops(entry: CorpusEntry, files: list[Path], target: Path, processes: int) -> None:
     """What the machine's cores give together: as many bare loops, each over its share, with nothing in common."""
     forked = multiprocessing.get_context("fork")
     folders = [target / str(index) for index in range(processes)]

@@ -6,11 +6,13 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
+from ports import free_port
 from rich.console import Console
 
 from assets.recovery import PROCESS_TAG
@@ -24,12 +26,6 @@ _ANSWER = """
 import http.server, sys
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def server(tmp_path: Path, name: str, code: str) -> Server:
@@ -49,6 +45,7 @@ def nothing() -> None:
 def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
     wanted = answering(tmp_path, "pages")
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((HOST, wanted.port))
         taken.listen()
         with pytest.raises(ServerError, match=f"port {wanted.port} on {HOST} is taken"):
@@ -102,11 +99,12 @@ def test_the_watch_is_called_while_the_servers_run(tmp_path: Path, monkeypatch: 
 
 def children_with(port: int) -> list[psutil.Process]:
     """Living child processes that were told this port."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and str(port) in child.cmdline()
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if child.status() != psutil.STATUS_ZOMBIE and str(port) in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_a_home_gets_no_second_daemon(tmp_path: Path) -> None:

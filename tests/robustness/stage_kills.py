@@ -45,7 +45,8 @@ def kill(stage: subprocess.Popen[Any], victim: Victim, output: Path) -> int:
     if victim == "everything in a save":
         until((output / "checkpoints" / ".saving").is_dir, "a save", every_s=_SOON_S)
         for process in everything:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a rank ends with its torchrun
+                process.kill()
     else:
         tree[victim].kill()
     code = stage.wait(_ENDS_WITHIN_S)

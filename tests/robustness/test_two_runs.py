@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from robustness.data_steps import *
 
 build.histograms_markdown = lambda *_: "drawn"  # most of a run's time
 if __name__ == "__main__":
+    print("ready", flush=True)
+    sys.stdin.readline()
     run(Path(sys.argv[1]), Lake(sys.argv[2]), 1)
 """
 
@@ -38,10 +41,21 @@ def start(program: Path, corpora: Path, lake: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(program), str(corpora), str(lake)],
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def begin(runs: Sequence[subprocess.Popen[str]]) -> None:
+    """Let them begin together, however long each took to import: else one may be done before the other begins."""
+    for one in runs:
+        assert one.stdout is not None and one.stdout.readline() == "ready\n", one.communicate()[0]
+    for one in runs:
+        assert one.stdin is not None
+        one.stdin.write("begin\n")
+        one.stdin.flush()
 
 
 def test_two_runs_end_as_one_while_their_lake_is_read(tmp_path: Path) -> None:
@@ -49,6 +63,7 @@ def test_two_runs_end_as_one_while_their_lake_is_read(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM, encoding="utf-8")
     alone = start(program, corpora, lake)
+    begin([alone])
     said, _ = alone.communicate(timeout=300)
     assert alone.returncode == 0, said
     expected = digest(lake)
@@ -58,6 +73,7 @@ def test_two_runs_end_as_one_while_their_lake_is_read(tmp_path: Path) -> None:
     both = [start(program, corpora, lake) for _ in range(2)]
     read = 0
     try:
+        begin(both)
         while any(one.poll() is None for one in both):
             found = query(
                 Lake(str(lake)), "SELECT corpus, utterance_id, source, count(*) AS n FROM ledger GROUP BY ALL"
@@ -66,7 +82,7 @@ def test_two_runs_end_as_one_while_their_lake_is_read(tmp_path: Path) -> None:
             read += 1
             with suppress(subprocess.TimeoutExpired):
                 both[0].wait(_BETWEEN_READS_S)
-        outputs = [one.communicate(timeout=60)[0] for one in both]
+        outputs = [one.communicate(timeout=300)[0] for one in both]
     finally:
         for one in both:
             one.kill()

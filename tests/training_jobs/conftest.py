@@ -15,8 +15,9 @@ import pytest
 import soundfile
 import torch
 from made_once import made_once
+from ports import HOST, free_port
 from process_trees import StartProcess, end_tree
-from stage_runs import RANK_VARIABLES, free_port, make_base, make_packs
+from stage_runs import RANK_VARIABLES, make_base, make_packs
 from upstream_weights import write_mctp
 
 from models import (
@@ -124,7 +125,7 @@ def packs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the only rank."""
-    for name, value in zip(RANK_VARIABLES, ("0", "0", "1", "127.0.0.1", str(free_port())), strict=True):
+    for name, value in zip(RANK_VARIABLES, ("0", "0", "1", HOST, str(free_port())), strict=True):
         monkeypatch.setenv(name, value)
 
 

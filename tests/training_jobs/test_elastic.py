@@ -11,7 +11,7 @@ from forked_ranks import run_forking
 
 from training_jobs.distributed import joined
 
-DEADLINE_S = 400.0  # it took 180 s where two cores were shared by eight
+DEADLINE_S = 800.0  # it took 180 s where two cores were shared by eight
 # Sums over other ranks are made in another order: the last digits of float32 differ.
 TOLERANCE = 1e-5
 
@@ -39,7 +39,7 @@ def of_ranks(folder: Path) -> tuple[Losses, Losses]:
 def test_on_one_rank_and_then_from_its_own(
     tmp_path: Path, folder: Path, of_ranks: tuple[Losses, Losses]
 ) -> None:
-    with joined(SPECS["sft"], 60.0) as world:
+    with joined(SPECS["sft"], 240.0) as world:
         found = run("twice", copied(folder / "of_two", tmp_path / "on_one"), world)
     for name, own in of_ranks[0].items():
         assert found[name] == pytest.approx(own, abs=TOLERANCE)

@@ -17,19 +17,25 @@ from waiting import until
 
 from training_jobs.program_output import last_words
 
-DEADLINE_S = 60.0
-# A program like torchrun: its worker has a session of its own, and the worker a child that hides behind it.
+DEADLINE_S = 180.0
+# A program like torchrun: its worker has a session of its own, and the worker a child that hides behind it. Once the
+# leaf's file is there, all three are, and whole.
 TREE = """
 import os, subprocess, sys, signal
 {prologue}
-leaf = "import os,sys,signal; {leaf}; open(sys.argv[1] + '/leaf', 'w').write(str(os.getpid())); signal.pause()"
+leaf = (
+    "import os,sys,signal; {leaf};"
+    "own = sys.argv[1] + '/leaf'; open(own + '.new', 'w').write(str(os.getpid())); os.rename(own + '.new', own);"
+    "signal.pause()"
+)
 worker = (
     "import os,subprocess,sys,signal; {leaf};"
+    "open(sys.argv[1] + '/worker', 'w').write(str(os.getpid()));"
     "subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]], start_new_session=True);"
-    "open(sys.argv[1] + '/worker', 'w').write(str(os.getpid())); signal.pause()"
+    "signal.pause()"
 )
-subprocess.Popen([sys.executable, "-c", worker, sys.argv[1], leaf], start_new_session=True)
 open(sys.argv[1] + "/program", "w").write(str(os.getpid()))
+subprocess.Popen([sys.executable, "-c", worker, sys.argv[1], leaf], start_new_session=True)
 {end}
 """
 IGNORE = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
@@ -80,13 +86,8 @@ def supervisor_argv(*options: str, program: list[str]) -> list[str]:
 
 
 def tree_pids(folder: Path, started: list[int]) -> list[int]:
-    names = ("program", "worker", "leaf")
-
-    def written() -> bool:
-        return all((folder / name).is_file() and (folder / name).read_text() for name in names)
-
-    until(written, "the start of the process tree")
-    pids = [int((folder / name).read_text()) for name in names]
+    until((folder / "leaf").is_file, "the start of the process tree")
+    pids = [int((folder / name).read_text()) for name in ("program", "worker", "leaf")]
     started += pids
     return pids
 
@@ -96,7 +97,8 @@ def tree_pids(folder: Path, started: list[int]) -> list[int]:
 def test_a_signal_ends_the_whole_tree(
     tmp_path: Path, started: list[int], signum: signal.Signals, stubborn: bool
 ) -> None:
-    argv = supervisor_argv("--grace", "0.5", program=tree_argv(tmp_path, stubborn))
+    # Who hears it ends by it: not by what the grace period, were it over before that, would do.
+    argv = supervisor_argv("--grace", "0.5" if stubborn else "60", program=tree_argv(tmp_path, stubborn))
     supervisor = subprocess.Popen(argv, stderr=subprocess.PIPE, preexec_fn=deaf)
     started.append(supervisor.pid)
     pids = tree_pids(tmp_path, started)
@@ -176,8 +178,8 @@ def test_a_program_that_says_nothing_any_more_is_ended(tmp_path: Path, started: 
 
 
 def test_a_program_that_says_something_is_not_ended_however_long_it_takes() -> None:
-    code = "import threading\nfor _ in range(8): print('.', flush=True); threading.Event().wait(0.5)"
-    argv = supervisor_argv("--stall", "3", program=[sys.executable, "-c", code])
+    code = "import threading\nfor _ in range(16): print('.', flush=True); threading.Event().wait(0.5)"
+    argv = supervisor_argv("--stall", "6", program=[sys.executable, "-c", code])
     answer = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert answer.returncode == 0, answer.stderr
 
@@ -235,7 +237,7 @@ def test_one_program_at_a_time_writes_to_a_log(tmp_path: Path, started: list[int
     """What a killed run left behind may still be saving where the next one is to go on."""
     log = tmp_path / "log.txt"
     argvs = [
-        supervisor_argv("--log", str(log), "--quiet", program=[sys.executable, "-c", *code])
+        supervisor_argv("--grace", "60", "--log", str(log), "--quiet", program=[sys.executable, "-c", *code])
         for code in ([FINISHES, "1"], ["print('second')"])
     ]
     first = subprocess.Popen(argvs[0])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from forked_ranks import run_forking
+from ports import free_port
 from process_trees import StartProcess
 from stage_runs import (
     LIMITS,
     RANK_VARIABLES,
     SPEC,
     Lines,
-    free_port,
     losses,
     make_job,
     result,

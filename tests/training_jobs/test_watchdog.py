@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from process_trees import StartProcess
+from robustness.stage_kills import processes
 from stage_runs import LIMITS, SPEC, make_job
 from waiting import until
 
@@ -22,7 +23,8 @@ from training_jobs.launch import train_command
 from training_jobs.program_output import last_words
 from training_jobs.watchdog import STACKS, Watchdog, expired
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
+SOON_S = 3.0  # over long after a rank hangs that began to count as it did, on a machine however busy
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]),
@@ -40,19 +42,24 @@ def start_hung(start_process: StartProcess, folder: Path, rank: int, limit_s: fl
     return rank_process
 
 
+def end(rank: subprocess.Popen[Any]) -> None:
+    """Ask it to stop; it has left all of its stack once it has ended."""
+    rank.terminate()
+    assert rank.wait(DEADLINE_S) == -signal.SIGTERM
+
+
 def test_the_first_that_is_late_ends_and_the_others_leave_their_stacks_when_asked_to_stop(
     tmp_path: Path, start_process: StartProcess
 ) -> None:
     since_s = time.time()
     patient, stopped = (start_hung(start_process, tmp_path, rank, 600) for rank in (1, 2))
-    late = start_hung(start_process, tmp_path, 0, 0.5)
+    late = start_hung(start_process, tmp_path, 0, SOON_S)
     assert late.wait(DEADLINE_S) == 1
     stopped.send_signal(signal.SIGSTOP)
-    patient.terminate()
-    until(lambda: "wait_for_the_others" in (tmp_path / STACKS / "rank-1.txt").read_text(), "its stack")
+    end(patient)
     why, lines = expired(tmp_path, since_s)
     assert why.startswith("rank 0 waited for longer than allowed; stepping, step 12, since ")
-    assert "limit 0.5 s" in why
+    assert f"limit {SOON_S:g} s" in why
     assert [line.partition(":")[0] for line in lines[:3]] == ["rank 0", "rank 1", "rank 2"]
     # Both wait in the same place, which is told once.
     assert lines.count("stack of ranks 0, 1:") == 1
@@ -68,15 +75,15 @@ def test_a_rank_that_is_asked_to_stop_is_not_told_as_hung(
     tmp_path: Path, start_process: StartProcess
 ) -> None:
     rank = start_hung(start_process, tmp_path, 0, 600)
-    rank.terminate()
-    until(lambda: "wait_for_the_others" in (tmp_path / STACKS / "rank-0.txt").read_text(), "its stack")
+    end(rank)
+    assert "in wait_for_the_others" in (tmp_path / STACKS / "rank-0.txt").read_text()
     assert expired(tmp_path, 0.0) == ("", [])
 
 
 def test_the_supervisor_ends_with_the_stacks(tmp_path: Path, start_process: StartProcess) -> None:
     log = tmp_path / "log.txt"
     argv = [sys.executable, "-m", "training_jobs.supervisor", "--quiet", "--log", str(log), "--"]
-    supervisor = start_process([*argv, *hung(tmp_path, 0, 0.5)], env=ENVIRONMENT)
+    supervisor = start_process([*argv, *hung(tmp_path, 0, SOON_S)], env=ENVIRONMENT)
     assert supervisor.wait(DEADLINE_S) == 1
     why, lines = last_words(log, 0)
     assert "the program ended with code 1 after" in why
@@ -119,11 +126,19 @@ def test_sigterm_still_reaches_the_program(tmp_path: Path) -> None:
     assert (tmp_path / STACKS / "rank-0.txt").read_text().count("in test_sigterm_still_reaches") == 2
 
 
+def is_asked_to_stop(process: psutil.Process) -> bool:
+    """Whether SIGTERM waits for a suspended process to go on."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (waiting,) = (line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(waiting, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @pytest.mark.slow
 def test_a_stage_whose_rank_is_stopped_ends_with_the_stacks_of_both(
     tmp_path: Path, base_dir: Path, packs_dir: Path, tracking: Tracking, start_process: StartProcess
 ) -> None:
-    limits = LIMITS.model_copy(update={"collective_s": 5.0, "grace_s": 10.0})
+    # Of a step; its ranks may take six times as long to start, which takes many seconds where others start, too.
+    limits = LIMITS.model_copy(update={"collective_s": 15.0})
     spec = SPEC.model_copy(update={"steps": 100_000, "checkpoints": 1})
     job = make_job(tmp_path, base_dir, packs_dir, tracking, spec).model_copy(update={"limits": limits})
     log, stacks = tmp_path / "log.txt", tmp_path / STACKS
@@ -133,17 +148,14 @@ def test_a_stage_whose_rank_is_stopped_ends_with_the_stacks_of_both(
         lambda: all(file.is_file() and file.read_text().startswith("stepping, step 1") for file in files),
         "the first steps",
     )
-    (rank_1,) = (
-        process
-        for process in psutil.Process(stage.pid).children(recursive=True)
-        if process.environ().get("RANK") == "1"
-    )
+    rank_1 = processes(stage)["rank 1"]
     started = time.monotonic()
     rank_1.suspend()
-    until(lambda: "Timeout" in files[0].read_text(), "the end of rank 0's patience")
+    # It goes on only now: before, it could find that rank 0 is gone, and end by that.
+    until(lambda: is_asked_to_stop(rank_1), "the end of rank 0's patience")
     rank_1.resume()
     assert stage.wait(DEADLINE_S) == 1
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 10 * limits.collective_s
     why, lines = last_words(log, 0)
     assert re.search(r": ranks? 0", why)  # the other's time may be over by then as well
     assert "waited for longer than allowed; stepping, step" in why

@@ -37,7 +37,7 @@ def test_a_server_ends_with_a_killed_session() -> None:
         server = psutil.Process(int(session.stdout.readline()))
         assert server.is_running()
         session.send_signal(signal.SIGKILL)
-        until(lambda: not server.is_running(), "the server's end", within_s=30.0)
+        until(lambda: not server.is_running(), "the server's end")
     finally:
         session.kill()
         session.wait()

@@ -174,6 +174,7 @@ PROGRAM = """
         def flush_and_say(self):
             flush(self)
             print(self._written, flush=True)
+            sys.stdin.read()  # until it is killed
 
         results.ResultParts.flush = flush_and_say
         entry = CorpusEntry.model_validate_json(sys.argv[1])
@@ -198,12 +199,14 @@ def test_a_killed_pass_over_segments_members_and_raw_samples_continues_to_the_sa
     program.write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, str(program), json.dumps(entry.model_dump(mode="json")), lake.root]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and int(process.stdout.readline()) >= 4
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
     known = make.rows_of(Path(lake.root, "work/audio_22k/made"))
     assert 4 <= known < len(rows)

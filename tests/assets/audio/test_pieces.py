@@ -241,6 +241,7 @@ PROGRAM = """
         def flush_and_say(self):
             flush(self)
             print("flushed", flush=True)
+            sys.stdin.readline()  # the second time until it is killed
 
         parts.Parts.flush = flush_and_say
         from assets.audio import pieces
@@ -263,12 +264,19 @@ def test_a_killed_run_goes_on_from_the_recordings_that_are_cut(tmp_path, lake, m
         lake.root,
     ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() and process.stdout.readline()
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "flushed\n"
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "flushed\n"
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
     assert not lake.has_table("raw_utterances", "made")
     known = make.rows_of(Path(lake.root, "work/pieces/made"))
     assert 1 <= known < 5

@@ -177,6 +177,7 @@ PROGRAM = """
         def flush_and_say(self):
             flush(self)
             print(self._written, flush=True)
+            sys.stdin.read()  # until it is killed
 
         results.ResultParts.flush = flush_and_say
         entry = CorpusEntry.model_validate_json(sys.argv[1])
@@ -194,13 +195,15 @@ def test_a_run_killed_half_way_continues_to_the_same_bytes(tmp_path, lake, make)
     command = [sys.executable, str(program), entry.model_dump_json(), lake.root]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "8"  # results on the disk
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    gone, alive = psutil.wait_procs(workers, timeout=60)
     assert workers and not alive and len(gone) == len(workers), "workers outlived their killed parent"
     assert not lake.has_table("audio_22k", "made")
     known = make.rows_of(Path(lake.root, "work/audio_22k/made"))

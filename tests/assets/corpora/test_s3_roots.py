@@ -31,8 +31,8 @@ def corpus(s3, make, tmp_path):
 
 @pytest.fixture
 def hasty(monkeypatch) -> None:
-    """A server that does not answer is given up within seconds."""
-    monkeypatch.setenv("VOXLINE_S3_READ_TIMEOUT_S", "1")
+    """A server that does not answer is given up within seconds: more than one takes that is busy."""
+    monkeypatch.setenv("VOXLINE_S3_READ_TIMEOUT_S", "4")
     monkeypatch.setenv("VOXLINE_S3_ATTEMPTS", "2")
 
 

@@ -181,7 +181,7 @@ def test_from_a_store_more_files_are_read_at_once_than_from_a_disk(tmp_path, mon
     really = CorpusRoot.open
 
     def wait_for_the_others(self, name):
-        together.wait(timeout=10)
+        together.wait(timeout=120)
         return really(self, name)
 
     monkeypatch.setattr(CorpusRoot, "open", wait_for_the_others)
