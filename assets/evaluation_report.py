@@ -9,7 +9,7 @@ from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import EvaluateJob
 
-RECIPE = 2
+RECIPE = 3
 
 
 def build() -> dg.AssetsDefinition:

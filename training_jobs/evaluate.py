@@ -1,29 +1,43 @@
 """Scores a checkpoint on the held-out rows, in Vanilla and in Boost decoding: ``python -m training_jobs.evaluate``.
 
 Leaves in the job's output directory ``rows.parquet`` (each row and mode: reference, hypothesis, errors),
-``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode) and ``result.json`` with
+``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode), ``slices.parquet`` (by language,
+speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` with
 
 - ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen`` and
-  ``asr_unstated``,
-  ``sqa_exact``, ``tts_wer``, ``tts_exact``; a figure without rows is absent. Also flat, as ``<mode>_<figure>``;
+  ``asr_unstated``, ``sqa_exact``, ``sqa_contains`` (the answer is said in the text), ``sqa_spoken_contains`` (in what
+  the model reads back from its speech), ``tts_wer``, ``tts_exact``, and of the ASR model that listens
+  ``sqa_heard_contains`` and ``tts_heard_wer``; ``tts_mos``. A figure without rows is absent. Also flat, as
+  ``<mode>_<figure>``;
+- ``intervals``: per mode and figure the ends of its 95 % bootstrap interval, and ``boost_minus_vanilla``: per figure
+  the paired difference with its interval;
+- ``slices``: those of ``slices.parquet`` (of the speakers the worst);
+- ``normalisers``: per language what texts went through and what errors are counted in;
+- ``reference_rules``: VITA-Audio's own way of the same answers, where that is asked for; else ``null``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
-  ``scores_markdown``.
+  ``scores_markdown``, ``slices_markdown``.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from training_jobs.evaluation_answers import answers_of
+from training_jobs.evaluation_figures import differences, intervals, overall
 from training_jobs.evaluation_rows import HeldOut, held_out_rows
-from training_jobs.evaluation_tables import overall, row_table, score_table, scores_markdown
+from training_jobs.evaluation_slices import SLICES_FILE, shortened, slice_table, slices_markdown
+from training_jobs.evaluation_tables import row_table, score_table, scores_markdown
 from training_jobs.jobs import EvaluateJob, write_result
+from training_jobs.listened import Listened, RowKey
+from training_jobs.normalisation import normaliser_of
 from training_jobs.program import program_main
+from training_jobs.reference_rules import reference_rules
 from training_jobs.reporting import Reporter
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
@@ -64,48 +78,72 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             job.model_dir, job.ratio, held_out.rows, SCORED_MODES, settings.max_new_tokens, report
         )
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
-        rows = row_table(held_out.rows, answers)
-        scores = score_table(rows)
-        _write_parquet(rows, job.output_dir / ROWS_FILE)
-        _write_parquet(scores, job.output_dir / SCORES_FILE)
-        result = _result(rows, scores, held_out, left_out, time.monotonic() - began)
-        result["run_id"] = run.run_id
-        _track(run, scores, result, job.output_dir)
+        listened: dict[RowKey, Listened] = {}
+        tables = _Tables.of(row_table(held_out.rows, answers, listened), job.seed)
+        tables.write(job.output_dir)
+        result = _result(tables, held_out, left_out, job.seed)
+        result["reference_rules"] = (
+            reference_rules(held_out.rows, answers, listened) if settings.reference_rules else None
+        )
+        result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
+        _track(run, tables, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
     write_result(job.output_dir, result)
     return result
 
 
-def _result(
-    rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, left_out: dict[str, int], seconds: float
-) -> dict[str, Any]:
-    figures = overall(rows)
+@dataclass(frozen=True)
+class _Tables:
+    """What was scored: by row, by slice of the gate's figures, and by one property at a time."""
+
+    rows: pl.DataFrame
+    scores: pl.DataFrame
+    slices: pl.DataFrame
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, seed: int) -> _Tables:
+        return cls(rows, score_table(rows, seed), slice_table(rows, seed))
+
+    def write(self, directory: Path) -> None:
+        for table, name in ((self.rows, ROWS_FILE), (self.scores, SCORES_FILE), (self.slices, SLICES_FILE)):
+            with replacing(directory / name) as temporary:
+                table.write_parquet(temporary)
+
+
+def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: int) -> dict[str, Any]:
+    rows, figures = tables.rows, overall(tables.rows)
+    slices, speakers_left_out = shortened(tables.slices)
+    vanilla, boost = SCORED_MODES
     return {
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
+        "intervals": intervals(rows, seed),
+        "boost_minus_vanilla": differences(rows, boost, vanilla, seed),
+        "slices": slices,
+        "slices_speakers_left_out": speakers_left_out,
+        "normalisers": {
+            language: asdict(normaliser_of(language)) for language in sorted(rows["language"].unique())
+        },
         "rows": rows.select("corpus", "row_id", "task").n_unique(),
         "held_out_digest": held_out.digest,
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
-        "seconds": round(seconds, 1),
-        "scores_markdown": scores_markdown(scores, SCORED_MODES),
+        "scores_markdown": scores_markdown(tables.scores, SCORED_MODES),
+        "slices_markdown": slices_markdown(tables.slices, SCORED_MODES),
     }
 
 
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    with replacing(path) as temporary:
-        table.write_parquet(temporary)
-
-
-def _track(run: TrackedRun, scores: pl.DataFrame, result: dict[str, Any], output_dir: Path) -> None:
+def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir: Path) -> None:
     figures: dict[str, dict[str, float]] = result["overall"]
     run.metrics(
         {f"{mode}/{name}": value for mode, values in figures.items() for name, value in values.items()}
     )
-    run.table(scores.to_dict(as_series=False), "scores.json")
+    run.table(tables.scores.to_dict(as_series=False), "scores.json")
+    run.table(tables.slices.to_dict(as_series=False), "slices.json")
     run.text(result["scores_markdown"], "scores.md")
-    run.artifact(output_dir / ROWS_FILE)
-    run.artifact(output_dir / SCORES_FILE)
+    run.text(result["slices_markdown"], "slices.md")
+    for name in (ROWS_FILE, SCORES_FILE, SLICES_FILE):
+        run.artifact(output_dir / name)
 
 
 def _run(job: EvaluateJob, report: Reporter) -> None:

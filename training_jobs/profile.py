@@ -139,10 +139,23 @@ MixtureSettings = Annotated[
 
 
 class EvaluationSettings(Strict):
-    """How much is evaluated."""
+    """How much is evaluated, and what listens to it.
 
-    max_rows_per_slice: int = Field(gt=0, description="held-out rows per task, language and speaker group")
+    Attributes:
+        max_rows_per_slice: held-out rows per task, corpus, language and speaker group.
+        max_rows_per_standard_set: the same for a standard set; ``None``: all of it.
+        reference_rules: also report the figures by VITA-Audio's own rules, beside these and not in the gate.
+        asr_model: directory with a CTranslate2 conversion of Whisper that listens to spoken replies, which may name
+            an environment variable as ``${NAME}``; ``None``, or a variable that is not set: the model itself only.
+        mos: DNSMOS of spoken replies; with ``asr_model``, it needs the extra ``listening``.
+    """
+
+    max_rows_per_slice: int = Field(gt=0)
+    max_rows_per_standard_set: int | None = Field(default=None, gt=0)
     max_new_tokens: int = Field(gt=0)
+    reference_rules: bool = False
+    asr_model: str | None = None
+    mos: bool = False
 
 
 class BenchmarkSettings(Strict):
