@@ -7,45 +7,37 @@ its words wrong. Rows that neither could be asked are not there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import get_args
+from dataclasses import replace
 
 import polars as pl
 
 from training_jobs.bootstrap import Interval, paired_difference, rate_interval, resampled_by
 from training_jobs.comparison import Comparison
-from training_jobs.evaluation_rows import UNKNOWN_SPEAKER, SpeakerGroup
+from training_jobs.evaluation_figures import FIGURES, Figure, counts, rows_of, speakers
 from training_jobs.gate import GateThresholds
 
 _KEY = ("task", "corpus", "row_id", "mode")
 _SHOWN = ("speaker_group", "speaker", "words")
-# What figures are made of, by the beginnings of their names among the evaluation's overall figures.
-_GROUPS: dict[str, Mapping[str, str]] = {
-    **{f"asr_{group}": {"task": "asr", "speaker_group": group} for group in get_args(SpeakerGroup)},
-    "sqa": {"task": "sqa"},
-    "tts": {"task": "tts"},
-}
-_BY_WORDS = ("asr", "tts")  # of an answer to a question, the words are not counted
+_SIDES = ("candidate", "champion")
+# What the model itself says decides; what another model hears in its speech is not there for each run.
+_COUNTED = ("word_errors", "exact")
+_JUDGED = tuple(figure for figure in FIGURES if figure.errors in _COUNTED)
 
 
 def side_by_side(candidate: pl.DataFrame, champion: pl.DataFrame) -> pl.DataFrame:
     """One line per row and mode that either has answered, from both row tables: errors of each.
 
-    Columns: those of ``rows.parquet`` that name the row, ``words``, and ``word_errors`` and ``right`` of each, such as
-    ``champion_right``.
+    Columns: those of ``rows.parquet`` that name the row, ``words``, and ``word_errors`` and ``exact`` of each, such as
+    ``champion_exact``.
     """
     sides = [
-        table.select(
-            *_KEY,
-            *_SHOWN,
-            pl.col("word_errors").alias(f"{name}_word_errors"),
-            pl.col("exact").alias(f"{name}_right"),
-        )
-        for name, table in (("candidate", candidate), ("champion", champion))
+        table.select(*_KEY, *_SHOWN, *(pl.col(name).alias(f"{side}_{name}") for name in _COUNTED))
+        for side, table in zip(_SIDES, (candidate, champion), strict=True)
     ]
     joined = sides[0].join(sides[1], on=_KEY, how="full", coalesce=True)
     return joined.with_columns(pl.coalesce(name, f"{name}_right") for name in _SHOWN).with_columns(
-        *(pl.col(f"{side}_word_errors").fill_null(pl.col("words")) for side in ("candidate", "champion")),
-        *(pl.col(f"{side}_right").fill_null(False) for side in ("candidate", "champion")),
+        *(pl.col(f"{side}_word_errors").fill_null(pl.col("words")) for side in _SIDES),
+        *(pl.col(f"{side}_exact").fill_null(False) for side in _SIDES),
     )
 
 
@@ -63,15 +55,12 @@ def unasked(candidate: pl.DataFrame, champion: pl.DataFrame) -> dict[str, int]:
 def score_comparisons(pairs: pl.DataFrame, thresholds: GateThresholds, seed: int) -> list[Comparison]:
     """Every word error rate and exact match, in each mode, from :func:`side_by_side`."""
     found = []
-    for mode, name, part in _parts(pairs):
-        groups = _speakers(part)
-        for figure in _figures(name, part):
-            ours, theirs = (_counts(part, f"{side}_", figure) for side in ("candidate", "champion"))
-            interval = paired_difference(*ours, *theirs, seed, groups=groups)
-            rates = [sum(errors) / sum(units) for errors, units in (ours, theirs)]
-            found.append(
-                _comparison(f"{mode}/{name}_{figure}", figure, rates, interval, thresholds, _basis(groups))
-            )
+    for mode, figure, part in _parts(pairs, _SIDES[0]):
+        groups = speakers(part)
+        ours, theirs = (counts(part, _of(figure, side)) for side in _SIDES)
+        interval = paired_difference(*ours, *theirs, seed, groups=groups)
+        rates = [sum(errors) / sum(units) for errors, units in (ours, theirs)]
+        found.append(_comparison(mode, figure, rates, interval, thresholds, _basis(groups)))
     return found
 
 
@@ -85,21 +74,15 @@ def comparisons_with_record(
         record: ``<mode>/<figure>`` to value, taken on the same rows.
     """
     found = []
-    table = candidate.rename({"word_errors": "candidate_word_errors", "exact": "candidate_right"})
-    for mode, name, part in _parts(table):
-        groups = _speakers(part)
-        for figure in _figures(name, part):
-            noted = record.get(f"{mode}/{name}_{figure}")
-            if noted is None:
-                continue
-            own = rate_interval(*_counts(part, "candidate_", figure), seed, groups=groups)
-            interval = Interval(own.value - noted, own.low - noted, own.high - noted)
-            basis = f"{_basis(groups)}, the champion's as noted"
-            found.append(
-                _comparison(
-                    f"{mode}/{name}_{figure}", figure, [own.value, noted], interval, thresholds, basis
-                )
-            )
+    for mode, figure, part in _parts(candidate, ""):
+        noted = record.get(f"{mode}/{figure.name}")
+        if noted is None:
+            continue
+        groups = speakers(part)
+        own = rate_interval(*counts(part, figure), seed, groups=groups)
+        interval = Interval(own.value - noted, own.low - noted, own.high - noted)
+        basis = f"{_basis(groups)}, the champion's as noted"
+        found.append(_comparison(mode, figure, [own.value, noted], interval, thresholds, basis))
     return found
 
 
@@ -109,31 +92,18 @@ def without(table: pl.DataFrame, rows: Collection[tuple[str, str]]) -> pl.DataFr
     return table.join(named, on=["corpus", "row_id"], how="anti")
 
 
-def _parts(table: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+def _parts(table: pl.DataFrame, side: str) -> Iterator[tuple[str, Figure, pl.DataFrame]]:
+    """Mode, figure and its rows, in one order; figures that have no unit in them are not there."""
     for mode in sorted(table["mode"].unique()):
-        for name, wanted in _GROUPS.items():
-            part = table.filter(mode=mode, **wanted).sort("corpus", "row_id")
-            if part.height:
-                yield mode, name, part
+        for figure in _JUDGED:
+            own = _of(figure, side)
+            part = rows_of(table.filter(mode=mode), own).sort("corpus", "row_id")
+            if sum(counts(part, own)[1]):
+                yield mode, figure, part
 
 
-def _figures(name: str, part: pl.DataFrame) -> list[str]:
-    has_words = name.startswith(_BY_WORDS) and int(part["words"].sum()) > 0
-    return ["wer", "exact"] if has_words else ["exact"]
-
-
-def _counts(part: pl.DataFrame, side: str, figure: str) -> tuple[list[int], list[int]]:
-    if figure == "wer":
-        return part[f"{side}word_errors"].to_list(), part["words"].to_list()
-    return part[f"{side}right"].cast(pl.Int64).to_list(), [1] * part.height
-
-
-def _speakers(part: pl.DataFrame) -> list[str]:
-    """Whom each row belongs to; a row of a voice that nobody named is by itself."""
-    return [
-        f"{corpus}\0{speaker if speaker != UNKNOWN_SPEAKER else row_id}"
-        for corpus, speaker, row_id in part.select("corpus", "speaker", "row_id").iter_rows()
-    ]
+def _of(figure: Figure, side: str) -> Figure:
+    return replace(figure, errors=f"{side}_{figure.errors}") if side else figure
 
 
 def _basis(groups: Sequence[str]) -> str:
@@ -142,16 +112,16 @@ def _basis(groups: Sequence[str]) -> str:
 
 
 def _comparison(
-    name: str,
-    figure: str,
+    mode: str,
+    figure: Figure,
     rates: Sequence[float],
     interval: Interval,
     thresholds: GateThresholds,
     basis: str,
 ) -> Comparison:
-    is_error = figure == "wer"
+    is_error = figure.errors == "word_errors"
     return Comparison(
-        name=name,
+        name=f"{mode}/{figure.name}",
         kind="rate",
         candidate=rates[0],
         champion=rates[1],

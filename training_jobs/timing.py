@@ -16,7 +16,7 @@ from training_jobs.latency import Timing, time_stream
 from training_jobs.spec import Mode
 
 # From prompt, schedule and count of new tokens to those tokens, as they are decided.
-_Decode: TypeAlias = Callable[[Sequence[int], Sequence[int], int], Iterator[int]]
+Decode: TypeAlias = Callable[[Sequence[int], Sequence[int], int], Iterator[int]]
 
 
 def time_models(
@@ -50,8 +50,8 @@ def time_models(
             takes more modules than a model has.
     """
     assert models.keys() == prompts.keys() and all(prompts.values()), "every model needs a prompt"
-    synchronise: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    decoders = {name: _decoder(model) for name, model in models.items()}
+    synchronise = synchroniser(device)
+    decoders = {name: decoder_of(model) for name, model in models.items()}
     timings: dict[str, dict[str, list[Timing]]] = {name: {mode: [] for mode in modes} for name in models}
     turns = [(name, mode) for mode in modes for name in models]
     for number in tqdm(range(warmup + repeats), unit="round", disable=not sys.stderr.isatty()):
@@ -64,6 +64,11 @@ def time_models(
     return timings
 
 
-def _decoder(model: SpeechModel) -> _Decode:
-    """What is timed; made once per model."""
+def decoder_of(model: SpeechModel) -> Decode:
+    """How a model decodes where it is timed; made once per model, before the clock runs."""
     return model.engine.stream
+
+
+def synchroniser(device: str) -> Callable[[], None]:
+    """Waits until the device has done what it was given; on a CPU there is nothing to wait for."""
+    return torch.cuda.synchronize if device == "cuda" else lambda: None

@@ -42,7 +42,8 @@ def test_no_model_always_goes_first(trained: Any, monkeypatch: pytest.MonkeyPatc
     began: list[int] = []
 
     def watched(begin: Any, synchronise: Any) -> Timing:
-        began.append(len(begin.args[0]))
+        prompt, _schedule, _new_tokens = begin.args[-3:]
+        began.append(len(prompt))
         return real(begin, synchronise)
 
     real = timing.time_stream
