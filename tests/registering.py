@@ -43,7 +43,7 @@ def register_job(trained: Any, tracking: Tracking, folder: Path) -> RegisterJob:
         tokenizer_dir=trained.tokenizer_dir,
         ratio=(1, 10, 4, 10),
         evaluation=EvaluationSettings(max_rows_per_slice=3, max_new_tokens=32),
-        benchmark=BenchmarkSettings(prompt_tokens=32, new_tokens=24, repeats=3, warmup=1),
+        benchmark=BenchmarkSettings(prompt_tokens=[32], new_tokens=24, repeats=[3], warmup=1),
         seed=1,
         evaluation_dir=folder / "evaluation",
         benchmark_dir=folder / "benchmark",

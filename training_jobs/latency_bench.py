@@ -63,7 +63,7 @@ class LatencyBench:
         text_count, audio_count = job.ratio[-2:]
         audio_share = (audio_count - 2) / (text_count + audio_count)
         self._speech_s_per_token = audio_share / self._tokenizer.frame_rate
-        self.positions: int = self._model.model.config.max_position_embeddings
+        self.positions: int = self._model.engine.config.max_position_embeddings
 
     def measure(self, length: int, repeats: int) -> tuple[PromptFigures, Times]:
         """Everything for prompts of ``length`` tokens, each mode ``repeats`` times.

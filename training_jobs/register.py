@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from training_jobs.gate import Figures
 
 _ATTEMPTS = 3  # while others change the champion
-_NO_DUEL = "There was no other champion to compare with."
+_NO_DUEL = "It was compared with no champion."
 
 
 def register(
@@ -97,8 +97,16 @@ def register(
         for _ in range(_ATTEMPTS):
             champion = version_at(client, CHAMPION)
             rival = None if champion is None or champion.tags.get(DIGEST_TAG) == digest else champion
-            duel = _duel(job, client, rival, evaluation, candidate, thresholds, report)
-            decision = _decide(candidate, thresholds, version, rival, duel)
+            taken_away = None if rival is None else withdrawn(version)
+            duel = None
+            # What a person took away, the gate does not give back, whatever a duel would say.
+            if rival is not None and taken_away is None:
+                duel = _duel(job, client, rival, evaluation, candidate, thresholds, report)
+            decision = decide_alone(candidate, thresholds)
+            if duel is not None:
+                duel.judge(decision)
+            if taken_away is not None:
+                decision.check(False, f"{taken_away}; voxline promote {version.version} gives it back")
             _describe(client, version, tags, decision, duel, evaluation, latency)
             if not decision.passed or _promoted(client, job, version, champion):
                 break
@@ -146,14 +154,12 @@ def _one_version(
 def _duel(
     job: RegisterJob,
     client: MlflowClient,
-    rival: ModelVersion | None,
+    rival: ModelVersion,
     evaluation: Mapping[str, Any],
     candidate: Figures,
     thresholds: GateThresholds,
     report: Reporter,
-) -> Duel | None:
-    if rival is None:
-        return None
+) -> Duel:
     from training_jobs.duel import against_record, run_duel
     from training_jobs.version_weights import LostVersionError
 
@@ -162,22 +168,6 @@ def _duel(
     except LostVersionError as error:
         noted = noted_figures(client, rival)
         return against_record(job, rival, str(error), evaluation, candidate, noted, thresholds)
-
-
-def _decide(
-    candidate: Figures,
-    thresholds: GateThresholds,
-    version: ModelVersion,
-    rival: ModelVersion | None,
-    duel: Duel | None,
-) -> GateDecision:
-    decision = decide_alone(candidate, thresholds)
-    if duel is not None:
-        duel.judge(decision)
-    if rival is not None and (why := withdrawn(version)) is not None:
-        # What a person took away, the gate does not give back: the figures are the ones that the person knew.
-        decision.check(False, f"{why}; voxline promote {version.version} gives it back")
-    return decision
 
 
 def _promoted(

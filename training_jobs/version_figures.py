@@ -28,7 +28,9 @@ def figures_to_metrics(evaluation: Mapping[str, Any], latency: Mapping[str, Any]
     for mode, figures in evaluation["overall"].items():
         metrics |= {f"{mode}/{name}": value for name, value in figures.items()}
     for mode, figures in latency["modes"].items():
-        metrics |= {f"{mode}/{name}": value for name, value in figures.items() if name != "mode"}
+        metrics |= {
+            f"{mode}/{name}": value for name, value in figures.items() if isinstance(value, int | float)
+        }
     return metrics
 
 

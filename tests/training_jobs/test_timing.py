@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models import SCHEDULES, generate
+from models import SCHEDULES
 from models.errors import ModelError
 from training_jobs import timing
 from training_jobs.dialogue import SpeechModel
@@ -33,7 +33,7 @@ def test_every_model_and_mode_decodes_the_prompts_in_turn(trained: Any) -> None:
     for name, prompts in (("new", PROMPTS), ("old", other)):
         for mode, timings in found[name].items():
             # The warm-up had the first prompt.
-            expected = [generate(model.model, prompts[at], SCHEDULES[mode], 12) for at in (1, 0)]
+            expected = [model.engine.generate(prompts[at], SCHEDULES[mode], 12) for at in (1, 0)]
             assert [run.token_ids for run in timings] == expected
             assert all(run.arrivals_s == sorted(run.arrivals_s) and run.arrivals_s[0] > 0 for run in timings)
 
