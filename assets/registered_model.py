@@ -5,12 +5,13 @@ import dagster as dg
 from assets.final_model import FINAL_STAGE, final_model
 from assets.outputs import Output, Outputs, inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
+from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.gate import load_thresholds
 from training_jobs.jobs import RESULT_FILE, RegisterJob, Tracking, read_result
 from training_jobs.registered import is_registered
 
-RECIPE = 3
+RECIPE = 4
 _ASSET = "registered_model"
 
 
@@ -23,8 +24,10 @@ def build() -> dg.AssetsDefinition:
         backfill_policy=ONE_RUN,
         group_name="registry",
         kinds={"mlflow"},
+        # Against a champion both models are run, one beside the other.
+        pool=GPU_POOL,
         description="A version of vita-audio-mctp in the MLflow registry: alias candidate, then champion "
-        "when evaluation and latency hold against the present champion.",
+        "when it holds side by side with the present champion, on the same rows and the same machine.",
     )
     def registered_model(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
@@ -42,8 +45,14 @@ def build() -> dg.AssetsDefinition:
             inputs,
             command_of(workspace, "register"),
             lambda directory: RegisterJob(
+                lake=workspace.lake_root,
+                corpora=workspace.corpus_names,
                 model_dir=final.model_dir,
                 tokenizer_dir=final.tokenizer_dir,
+                ratio=final.spec.ratio,
+                evaluation=workspace.profile.evaluation,
+                benchmark=workspace.profile.benchmark,
+                seed=final.spec.seed,
                 evaluation_dir=evaluation.path,
                 benchmark_dir=latency.path,
                 output_dir=directory,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from models.errors import ModelError
-from pipelines import forget_cli, logs_cli, preflight_cli, weights_cli
+from pipelines import forget_cli, logs_cli, preflight_cli, registry_cli, weights_cli
 from pipelines.augment_cli import app as augment_app
 from pipelines.corpora_cli import app as corpora_app
 from pipelines.review_cli import app as review_app
@@ -36,6 +36,8 @@ app.command()(forget_cli.clean)
 app.add_typer(review_app, name="review")
 app.command("import")(weights_cli.import_weights)
 app.command()(weights_cli.export)
+app.command()(registry_cli.promote)
+app.command()(registry_cli.rollback)
 app.command()(logs_cli.logs)
 app.command()(preflight_cli.preflight)
 # Where there is no terminal to ask (a file, a CI log), tables get the width they want.

@@ -46,7 +46,6 @@ from training_jobs.reporting import Reporter
 from training_jobs.standard_results import standard_markdown, standard_results
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
-from validation.digests import digest_value
 from validation.lake import Lake
 
 if TYPE_CHECKING:
@@ -141,9 +140,7 @@ def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: 
             language: asdict(normaliser_of(language)) for language in sorted(rows["language"].unique())
         },
         "rows": rows.select("corpus", "row_id", "task").n_unique(),
-        "held_out_digest": digest_value(
-            [[*row.slice_key, row.row_id, row.reference] for row in held_out.rows]
-        ),
+        "held_out_digest": held_out.digest,
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
         "scores_markdown": scores_markdown(tables.scores, SCORED_MODES),

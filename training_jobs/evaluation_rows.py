@@ -13,6 +13,7 @@ import polars as pl
 
 from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
 from validation.batches import database, files_of
+from validation.digests import digest_value
 from validation.errors import UserError
 from validation.lake import Lake
 
@@ -71,6 +72,11 @@ class HeldOut:
 
     rows: list[EvaluationRow]
     left_out: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """Which rows, with which references; not how they are heard."""
+        return digest_value([[*row.slice_key, row.row_id, row.reference] for row in self.rows])
 
 
 def held_out_rows(

@@ -1,23 +1,23 @@
-"""Whether a candidate becomes champion: a pure function of figures and thresholds.
+"""Whether a candidate becomes champion: a pure function of figures, comparisons and thresholds.
 
-The figures are those of Boost, in which the model is served; Vanilla's stand beside them where the two are
-compared. Latencies of two models are compared only if they were taken on the same hardware.
+By itself a candidate must be of use: the figures are those of Boost, in which the model is served; Vanilla's stand
+beside them where the two are compared. Against the champion it is judged by the comparisons of a duel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from training_jobs.comparison import Comparison
 from validation.errors import ConfigurationError
 from validation.strict import Strict, explain, read_yaml_mapping
 
-_GREATER_IS_WORSE = "_wer"
 # The figure that a model is judged by on its own: the first of these that its held-out rows give.
 _OWN_WORTH = ("asr_known_wer", "asr_unseen_wer", "asr_unstated_wer")
 
@@ -32,11 +32,22 @@ class GateThresholds(Strict):
     max_exact_decrease: float = Field(ge=0)
     max_first_chunk_increase: float = Field(ge=0)
     max_throughput_decrease: float = Field(ge=0, lt=1)
+    timing_repeats: int = Field(ge=5)
+    most_timing_repeats: int = Field(ge=5)
+
+    @model_validator(mode="after")
+    def _can_go_on(self) -> GateThresholds:
+        if self.most_timing_repeats < self.timing_repeats:
+            raise ValueError(
+                f"most_timing_repeats is {self.most_timing_repeats}, less than the {self.timing_repeats} of "
+                "timing_repeats"
+            )
+        return self
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the gate looks at.
+    """What was measured of one version.
 
     Attributes:
         scores: Boost's overall figures of the evaluation; names end in ``_wer`` or ``_exact``.
@@ -97,16 +108,9 @@ def load_thresholds(path: Path | None = None) -> GateThresholds:
         raise ConfigurationError(f"{path}: {explain(error)}") from error
 
 
-def decide(candidate: Figures, champion: Figures | None, thresholds: GateThresholds) -> GateDecision:
-    """Check the candidate by itself, then against the champion where there is one."""
+def decide_alone(candidate: Figures, thresholds: GateThresholds) -> GateDecision:
+    """Check the candidate by itself."""
     decision = GateDecision()
-    _by_itself(decision, candidate, thresholds)
-    if champion is not None:
-        _against(decision, candidate, champion, thresholds)
-    return decision
-
-
-def _by_itself(decision: GateDecision, candidate: Figures, thresholds: GateThresholds) -> None:
     decision.check(
         bool(candidate.scores), f"{len(candidate.scores)} figures of held-out rows in Boost, at least 1"
     )
@@ -127,6 +131,7 @@ def _by_itself(decision: GateDecision, candidate: Figures, thresholds: GateThres
         boost > least,
         f"Boost's {boost:.1f} tokens per second are more than {least:.1f} (Vanilla {vanilla:.1f})",
     )
+    return decision
 
 
 def _own_worth(decision: GateDecision, candidate: Figures, thresholds: GateThresholds) -> None:
@@ -143,35 +148,7 @@ def _own_worth(decision: GateDecision, candidate: Figures, thresholds: GateThres
     decision.check(value - vanilla <= limit, line)
 
 
-def _against(
-    decision: GateDecision, candidate: Figures, champion: Figures, thresholds: GateThresholds
-) -> None:
-    if candidate.held_out != champion.held_out:
-        # Data grows by the night; refusing to compare would leave an old champion in place for ever.
-        decision.notes.append("the champion was scored on other held-out rows than the candidate")
-    for name in sorted({*candidate.scores, *champion.scores}):
-        new, old = candidate.scores.get(name), champion.scores.get(name)
-        if new is None or old is None:
-            whose = "candidate" if new is None else "champion"
-            decision.skipped.append(f"{name}: the {whose} has none")
-        elif name.endswith(_GREATER_IS_WORSE):
-            limit = old + thresholds.max_wer_increase
-            decision.check(new <= limit, f"{name} {new:.4f} is at most {limit:.4f} (champion {old:.4f})")
-        else:
-            limit = old - thresholds.max_exact_decrease
-            decision.check(new >= limit, f"{name} {new:.4f} is at least {limit:.4f} (champion {old:.4f})")
-
-    if candidate.hardware != champion.hardware:
-        decision.skipped.append(
-            f"latency: the champion's was measured on other hardware ({champion.hardware[:12]}) "
-            f"than the candidate's ({candidate.hardware[:12]})"
-        )
-        return
-    new, old = candidate.first_chunk_ms, champion.first_chunk_ms
-    limit = old * (1 + thresholds.max_first_chunk_increase)
-    decision.check(
-        new <= limit, f"first chunk after {new:.2f} ms is at most {limit:.2f} ms (champion {old:.2f} ms)"
-    )
-    new, old = candidate.tokens_per_second["boost"], champion.tokens_per_second["boost"]
-    limit = old * (1 - thresholds.max_throughput_decrease)
-    decision.check(new >= limit, f"{new:.1f} tokens per second are at least {limit:.1f} (champion {old:.1f})")
+def judge(decision: GateDecision, comparisons: Sequence[Comparison]) -> None:
+    """Add to ``decision`` what a duel with the champion has shown."""
+    for one in comparisons:
+        decision.check(one.held, one.words())

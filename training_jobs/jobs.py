@@ -157,10 +157,19 @@ class BenchmarkJob(Strict):
 
 
 class RegisterJob(Strict):
-    """Register a checkpoint with its scores, and promote it if the gate holds."""
+    """Register a checkpoint with its scores, and promote it if the gate holds.
 
+    Against a champion, both are run on the held-out rows of ``corpora`` as in evaluation and benchmark.
+    """
+
+    lake: str
+    corpora: list[str]
     model_dir: Path
     tokenizer_dir: Path
+    ratio: tuple[int, ...]
+    evaluation: EvaluationSettings
+    benchmark: BenchmarkSettings
+    seed: int
     evaluation_dir: Path
     benchmark_dir: Path
     output_dir: Path

@@ -1,12 +1,14 @@
 """Registers a checkpoint, and promotes it where the gate holds: ``python -m training_jobs.register``.
 
 The version of ``vita-audio-mctp`` gets the tags of DESIGN §7, the figures of evaluation and latency as metrics of its
-run and model, the alias ``candidate``, and ``champion`` if the gate holds against the present champion. A model that is
-registered already (same weights, same tokenizers) gets no second version: its figures and aliases are renewed.
+run and model, the alias ``candidate``, and ``champion`` if the gate holds: by itself, and side by side with the present
+champion where that is another version (:mod:`training_jobs.duel`). A model that is registered already (same weights,
+same tokenizers) gets no second version: its figures and aliases are renewed.
 
 Leaves ``result.json`` with ``version``, its ``aliases``, ``created``, ``gate_passed``, ``gate_reasons``,
 ``registry_aliases`` (alias to version, of the whole registered model), ``weights`` (``copied`` or ``by_reference``),
-``model_digest``, ``run_id`` and ``registry_markdown``.
+``model_digest``, ``run_id``, ``registry_markdown``, and of the duel ``duel`` (per figure: candidate, champion,
+difference, interval, limit, held), ``duel_champion`` (its version) and ``duel_markdown``.
 """
 
 from __future__ import annotations
@@ -16,63 +18,104 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training_jobs.gate import Figures, GateDecision, decide, load_thresholds
+from training_jobs.gate import GateDecision, GateThresholds, decide_alone, load_thresholds
 from training_jobs.jobs import RegisterJob, read_result, write_result
 from training_jobs.program import program_main
-from training_jobs.registered import CANDIDATE, CHAMPION, DIGEST_TAG, version_at, version_with
-from training_jobs.registry import WEIGHTS_TAG, create_version, model_id_of
+from training_jobs.promotion import GATE, Change, crown, description_with, withdrawn
+from training_jobs.registered import (
+    CANDIDATE,
+    CHAMPION,
+    DIGEST_TAG,
+    RATIO_TAG,
+    model_id_of,
+    registry_turn,
+    set_alias,
+    set_tags,
+    version_at,
+    version_with,
+)
+from training_jobs.registry import WEIGHTS_TAG, create_version
 from training_jobs.reporting import Reporter
-from training_jobs.tracking import tracked_run
+from training_jobs.tracking import TrackedRun, tracked_run
 from training_jobs.tracking_store import REGISTERED_MODEL
+from training_jobs.version_figures import (
+    HARDWARE_TAG,
+    HELD_OUT_TAG,
+    RegistrationError,
+    figures_to_metrics,
+    metrics_to_figures,
+    noted_figures,
+)
 from training_jobs.weights import COPY_LIMIT_BYTES, model_digest
-from validation.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-# What a version's figures were taken on: the machine, and the rows.
-_HARDWARE_TAG = "hardware_digest"
-_HELD_OUT_TAG = "held_out_digest"
+    from training_jobs.duel import Duel
+    from training_jobs.gate import Figures
+
+_ATTEMPTS = 3  # while others change the champion
+_NO_DUEL = "It was compared with no champion."
 
 
-class RegistrationError(UserError):
-    """Something that a registration needs and that is not there; names the directory."""
-
-
-def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LIMIT_BYTES) -> dict[str, Any]:
+def register(
+    job: RegisterJob,
+    report: Reporter,
+    copy_limit_bytes: int = COPY_LIMIT_BYTES,
+    thresholds: GateThresholds | None = None,
+) -> dict[str, Any]:
     """Register and, where the gate holds, promote; see the module's docstring for what is written.
+
+    Args:
+        thresholds: those of ``gate.yaml``, unless others are given.
 
     Raises:
         RegistrationError: if evaluation or benchmark have not finished.
         validation.errors.ConfigurationError: if ``gate.yaml`` is wrong.
+        training_jobs.evaluation_rows.EvaluationError, training_jobs.lake_audio.StoredAudioError: if the held-out rows
+            cannot be asked as they stand.
     """
     evaluation, latency = _finished(job.evaluation_dir), _finished(job.benchmark_dir)
-    thresholds = load_thresholds()
+    thresholds = thresholds or load_thresholds()
     digest = model_digest(job.model_dir, job.tokenizer_dir)
     metrics = figures_to_metrics(evaluation, latency)
-    taken_on = {_HARDWARE_TAG: latency["hardware_digest"], _HELD_OUT_TAG: evaluation["held_out_digest"]}
-    tags = {**job.tracking.tags, DIGEST_TAG: digest, **taken_on}
+    taken_on = {HARDWARE_TAG: latency["hardware_digest"], HELD_OUT_TAG: evaluation["held_out_digest"]}
+    candidate = metrics_to_figures(metrics, taken_on)
+    tags = {
+        **job.tracking.tags,
+        DIGEST_TAG: digest,
+        RATIO_TAG: " ".join(map(str, job.ratio)),
+        **taken_on,
+    }
     params = {DIGEST_TAG: digest, **thresholds.model_dump()}
     with tracked_run(job.tracking, "voxline/evaluation", "registration", params) as run:
         client = run.client
-        version = version_with(client, digest)
-        created = version is None
-        if version is None:
-            version = create_version(
-                job.tracking.uri, run.run_id, job.model_dir, job.tokenizer_dir, tags, copy_limit_bytes
-            )
+        version, created = _one_version(job, run, digest, tags, copy_limit_bytes)
         _write_figures(client, version, metrics)
-        client.set_registered_model_alias(REGISTERED_MODEL, CANDIDATE, version.version)
-        champion = version_at(client, CHAMPION)
-        is_champion = champion is not None and champion.version == version.version
-        rival = figures_of(client, champion) if champion is not None and not is_champion else None
-        decision = decide(metrics_to_figures(metrics, taken_on), rival, thresholds)
-        _describe(client, version, tags, decision, evaluation, latency)
-        if decision.passed:
-            client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version.version)
-        result = _result(client, version, created, decision) | {"model_digest": digest, "run_id": run.run_id}
-        run.text(result["registry_markdown"], "registration.md")
+        set_alias(client, CANDIDATE, version)
+        for _ in range(_ATTEMPTS):
+            champion = version_at(client, CHAMPION)
+            rival = None if champion is None or champion.tags.get(DIGEST_TAG) == digest else champion
+            taken_away = None if rival is None else withdrawn(version)
+            duel = None
+            # What a person took away, the gate does not give back, whatever a duel would say.
+            if rival is not None and taken_away is None:
+                duel = _duel(job, client, rival, evaluation, candidate, thresholds, report)
+            decision = decide_alone(candidate, thresholds)
+            if duel is not None:
+                duel.judge(decision)
+            if taken_away is not None:
+                decision.check(False, f"{taken_away}; voxline promote {version.version} gives it back")
+            _describe(client, version, tags, decision, duel, evaluation, latency)
+            if not decision.passed or _promoted(client, job, version, champion):
+                break
+            report.log("another version has become champion meanwhile: against that one, too")
+        else:
+            raise RegistrationError(f"the champion was changed {_ATTEMPTS} times while it was compared with")
+        result = _result(client, version, created, decision, duel)
+        result |= {"model_digest": digest, "run_id": run.run_id}
+        _track(run, result, duel)
     for line in decision.reasons:
         report.log(line)
     report.log(f"{REGISTERED_MODEL} version {version.version}: {', '.join(result['aliases']) or 'no alias'}")
@@ -80,60 +123,60 @@ def register(job: RegisterJob, report: Reporter, copy_limit_bytes: int = COPY_LI
     return result
 
 
-def figures_to_metrics(evaluation: Mapping[str, Any], latency: Mapping[str, Any]) -> dict[str, float]:
-    """``<mode>/<figure>`` to value: what a version keeps, and what the gate reads back from the champion's."""
-    metrics: dict[str, float] = {}
-    for mode, figures in evaluation["overall"].items():
-        metrics |= {f"{mode}/{name}": value for name, value in figures.items()}
-    for mode, figures in latency["modes"].items():
-        metrics |= {f"{mode}/{name}": value for name, value in figures.items() if name != "mode"}
-    return metrics
-
-
-def metrics_to_figures(metrics: Mapping[str, float], tags: Mapping[str, str]) -> Figures:
-    """What the gate looks at, from a version's metrics and tags."""
-
-    def scores(mode: str) -> dict[str, float]:
-        prefix = f"{mode}/"
-        return {
-            name.removeprefix(prefix): value
-            for name, value in metrics.items()
-            if name.startswith(prefix) and name.endswith(("_wer", "_exact"))
-        }
-
-    suffix = "/tokens_per_second_p50"
-    return Figures(
-        scores=scores("boost"),
-        vanilla_scores=scores("vanilla"),
-        tokens_per_second={
-            name.removesuffix(suffix): value for name, value in metrics.items() if name.endswith(suffix)
-        },
-        first_chunk_ms=metrics["boost/first_chunk_ms_p50"],
-        hardware=tags.get(_HARDWARE_TAG, ""),
-        held_out=tags.get(_HELD_OUT_TAG, ""),
-    )
-
-
-def figures_of(client: MlflowClient, version: ModelVersion) -> Figures:
-    """A registered version's figures, from the metrics of its run and its tags.
-
-    Raises:
-        RegistrationError: if its run or figures were deleted, or it was not registered by this program.
-    """
-    metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
-    if "boost/first_chunk_ms_p50" not in metrics:
-        raise RegistrationError(
-            f"{REGISTERED_MODEL} version {version.version} is champion, but its run {version.run_id or '(none)'} has "
-            f"no figures to compare with; take the alias {CHAMPION!r} away, or set it to a version that has them"
-        )
-    return metrics_to_figures(metrics, version.tags)
-
-
 def _finished(directory: Path) -> dict[str, Any]:
     result = read_result(directory)
     if result is None:
         raise RegistrationError(f"{directory} has no result.json: the program that fills it has not finished")
     return result
+
+
+def _one_version(
+    job: RegisterJob, run: TrackedRun, digest: str, tags: Mapping[str, str], copy_limit_bytes: int
+) -> tuple[ModelVersion, bool]:
+    """The version of this model, and whether it was made here."""
+    with registry_turn(job.tracking.uri):
+        version = version_with(run.client, digest)
+        if version is not None:
+            return version, False
+        made = create_version(
+            job.tracking.uri, run.run_id, job.model_dir, job.tokenizer_dir, tags, copy_limit_bytes
+        )
+    # Behind a server, another process may have made one meanwhile: both see both, and the first one stays.
+    first = version_with(run.client, digest)
+    assert first is not None
+    if str(first.version) == str(made.version):
+        return made, True
+    run.client.delete_model_version(REGISTERED_MODEL, made.version)
+    run.client.delete_logged_model(model_id_of(made))
+    return first, False
+
+
+def _duel(
+    job: RegisterJob,
+    client: MlflowClient,
+    rival: ModelVersion,
+    evaluation: Mapping[str, Any],
+    candidate: Figures,
+    thresholds: GateThresholds,
+    report: Reporter,
+) -> Duel:
+    from training_jobs.duel import against_record, run_duel
+    from training_jobs.version_weights import LostVersionError
+
+    try:
+        return run_duel(job, client, rival, evaluation, thresholds, report)
+    except LostVersionError as error:
+        noted = noted_figures(client, rival)
+        return against_record(job, rival, str(error), evaluation, candidate, noted, thresholds)
+
+
+def _promoted(
+    client: MlflowClient, job: RegisterJob, version: ModelVersion, champion: ModelVersion | None
+) -> bool:
+    if champion is not None and champion.tags.get(DIGEST_TAG) == version.tags.get(DIGEST_TAG):
+        return True
+    change = Change.now(GATE, "every check of the gate held")
+    return crown(client, job.tracking.uri, version, change, over=champion, is_gates=True) is not None
 
 
 def _write_figures(client: MlflowClient, version: ModelVersion, metrics: Mapping[str, float]) -> None:
@@ -153,22 +196,25 @@ def _describe(
     version: ModelVersion,
     tags: Mapping[str, str],
     decision: GateDecision,
+    duel: Duel | None,
     evaluation: Mapping[str, Any],
     latency: Mapping[str, Any],
 ) -> None:
     gate = {"gate": "passed" if decision.passed else "failed", "gate_reasons": "\n".join(decision.reasons)}
-    for name, value in {**tags, **gate}.items():
-        client.set_model_version_tag(REGISTERED_MODEL, version.version, name, value)
+    set_tags(client, version, {**tags, **gate})
     parts = [
         "## Evaluation\n\n" + evaluation["scores_markdown"],
         "## Latency\n\n" + latency["latency_markdown"],
         f"## Gate: {gate['gate']}\n\n" + _bullets(decision),
+        *([f"## Side by side\n\n{duel.markdown()}"] if duel is not None else []),
     ]
-    client.update_model_version(REGISTERED_MODEL, version.version, description="\n\n".join(parts))
+    stored = client.get_model_version(REGISTERED_MODEL, version.version)
+    text = description_with("\n\n".join(parts), stored)
+    client.update_model_version(REGISTERED_MODEL, version.version, description=text)
 
 
 def _result(
-    client: MlflowClient, version: ModelVersion, created: bool, decision: GateDecision
+    client: MlflowClient, version: ModelVersion, created: bool, decision: GateDecision, duel: Duel | None
 ) -> dict[str, Any]:
     registry = client.get_registered_model(REGISTERED_MODEL).aliases
     stored = client.get_model_version(REGISTERED_MODEL, version.version)
@@ -188,7 +234,24 @@ def _result(
         "gate_passed": decision.passed,
         "gate_reasons": decision.reasons,
         "registry_markdown": markdown,
+        "duel": {} if duel is None else duel.record(),
+        "duel_champion": None if duel is None else duel.champion,
+        "duel_markdown": _NO_DUEL if duel is None else duel.markdown(),
     }
+
+
+def _track(run: TrackedRun, result: Mapping[str, Any], duel: Duel | None) -> None:
+    run.text(result["registry_markdown"], "registration.md")
+    if duel is None:
+        return
+    run.text(result["duel_markdown"], "duel.md")
+    run.metrics(
+        {
+            f"duel/{one.name}/{part}": getattr(one, part)
+            for one in duel.comparisons
+            for part in ("candidate", "champion", "difference", "low", "high", "limit")
+        }
+    )
 
 
 def _bullets(decision: GateDecision) -> str:

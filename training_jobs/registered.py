@@ -5,36 +5,61 @@ Without torch: assets ask this too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training_jobs.jobs import Tracking
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
+from validation.local_files import turn_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CANDIDATE, CHAMPION = "candidate", "champion"
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST_TAG = "model_digest"
+RATIO_TAG = "interleaving_ratio"  # numbers with spaces between them
+
+MODELS_URI = "models:/"
+_SQLITE = "sqlite:///"
+
+
+def is_logged(version: ModelVersion) -> bool:
+    """Whether a logged model is behind a version, as behind each of ours."""
+    return version.source is not None and version.source.startswith(MODELS_URI)
+
+
+def model_id_of(version: ModelVersion) -> str:
+    """The logged model behind a version; SQL stores keep it in the version's source only."""
+    assert is_logged(version) and version.source is not None, version
+    return version.source.removeprefix(MODELS_URI)
 
 
 def version_with(client: MlflowClient, digest: str) -> ModelVersion | None:
-    """The version that serves the model with this digest, if there is one."""
+    """The version that serves the model with this digest, if there is one; the first, should there be several."""
     found = client.search_model_versions(f"name='{REGISTERED_MODEL}' and tags.{DIGEST_TAG}='{digest}'")
-    return max(found, key=lambda version: int(version.version), default=None)
+    return min(found, key=lambda version: int(version.version), default=None)
 
 
 def is_registered(tracking: Tracking, version: str, digest: str) -> bool:
     """Whether the registry still has this version, of the model with this digest."""
+    found = version_numbered(connect(tracking), version)
+    return found is not None and found.tags.get(DIGEST_TAG) == digest
+
+
+def version_numbered(client: MlflowClient, version: str) -> ModelVersion | None:
+    """The version of this number, if there is one."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = connect(tracking).get_model_version(REGISTERED_MODEL, version)
+        return client.get_model_version(REGISTERED_MODEL, version)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
+            return None
         raise
-    return found.tags.get(DIGEST_TAG) == digest
 
 
 def version_at(client: MlflowClient, alias: str) -> ModelVersion | None:
@@ -48,3 +73,35 @@ def version_at(client: MlflowClient, alias: str) -> ModelVersion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def set_alias(client: MlflowClient, alias: str, version: ModelVersion) -> None:
+    """Let an alias stand for a version."""
+    _settled(lambda: client.set_registered_model_alias(REGISTERED_MODEL, alias, version.version))
+
+
+def set_tags(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Set tags of a version."""
+    for name, value in tags.items():
+        _settled(partial(client.set_model_version_tag, REGISTERED_MODEL, version.version, name, value))
+
+
+def _settled(write: Callable[[], object]) -> None:
+    """Of two processes that set the same new name at once, the database refuses one; the second try finds it there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write()
+    except MlflowException:
+        write()
+
+
+@contextmanager
+def registry_turn(uri: str) -> Iterator[None]:
+    """One process at a time changes versions and aliases of a SQLite store; behind a server there is no such lock."""
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    database = Path(uri.removeprefix(_SQLITE))
+    with turn_at(database.with_name(f".{database.name}.registry.lock")):
+        yield

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training_jobs.registered import MODELS_URI
 from training_jobs.tracking_store import REGISTERED_MODEL, quiet_mlflow
 from training_jobs.weights import COPY_LIMIT_BYTES, PARTS, directory_bytes, reference_to
 
@@ -16,15 +17,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_TAG = "weights"
 
-_MODELS_URI = "models:/"
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "soundfile", "torch", "transformers")
 _PYFUNC = Path(__file__).with_name("speech_pyfunc.py")
-
-
-def model_id_of(version: ModelVersion) -> str:
-    """The logged model behind a version; SQL stores keep it in the version's source only."""
-    assert version.source is not None and version.source.startswith(_MODELS_URI), version
-    return version.source.removeprefix(_MODELS_URI)
 
 
 def create_version(
@@ -68,7 +62,7 @@ def create_version(
         weights = {WEIGHTS_TAG: "copied" if is_copied else "by_reference"}
         # Tags go with the creation: a version is never there without the digest it is found again by.
         return mlflow.register_model(
-            f"{_MODELS_URI}{logged.model_id}", REGISTERED_MODEL, tags={**tags, **weights}
+            f"{MODELS_URI}{logged.model_id}", REGISTERED_MODEL, tags={**tags, **weights}
         )
 
 

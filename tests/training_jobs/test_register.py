@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import mlflow
 import pandas as pd
 import pytest
 import soundfile
-from safetensors.torch import load_file, save_file
+from registering import empty_registry, other_model, register_job, write_figures
 
-from training_jobs.jobs import RegisterJob, Tracking, write_result
-from training_jobs.register import RegistrationError, register
-from training_jobs.registered import is_registered
+from training_jobs import register as registering
+from training_jobs.jobs import RegisterJob, Tracking
+from training_jobs.register import register
+from training_jobs.registered import is_registered, version_at
 from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
+from training_jobs.version_figures import RegistrationError
 from training_jobs.weights import WeightsError
 
 _PREDICT = """
@@ -35,51 +38,15 @@ print("ANSWER", answer.text, rate, len(samples) > 1000, answer.note)
 
 
 @pytest.fixture(autouse=True)
-def empty_registry(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No versions yet, and MLflow's process-wide addresses as they were afterwards."""
-    before = mlflow.get_tracking_uri()
+def no_versions(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
-    client = connect(tracking)
-    if client.search_registered_models(f"name='{REGISTERED_MODEL}'"):
-        client.delete_registered_model(REGISTERED_MODEL)
-    yield
-    mlflow.set_tracking_uri(before)
-    mlflow.set_registry_uri(None)
+    with empty_registry(tracking):
+        yield
 
 
 @pytest.fixture
 def job(trained: Any, tracking: Tracking, tmp_path: Path) -> RegisterJob:
-    _write_figures(tmp_path, wer=0.1, boost_rate=250.0)
-    return RegisterJob(
-        model_dir=trained.model_dir,
-        tokenizer_dir=trained.tokenizer_dir,
-        evaluation_dir=tmp_path / "evaluation",
-        benchmark_dir=tmp_path / "benchmark",
-        output_dir=tmp_path / "registered",
-        tracking=tracking,
-    )
-
-
-def _write_figures(folder: Path, wer: float, boost_rate: float) -> None:
-    scores = {"asr_known_wer": wer, "asr_known_exact": 1 - wer}
-    evaluation = {"overall": {"vanilla": scores, "boost": scores}, "scores_markdown": "| a |\n|---|"}
-    write_result(folder / "evaluation", {**evaluation, "held_out_digest": "c" * 64, "run_id": "x"})
-    modes = {
-        mode: {"mode": mode, "tokens_per_second_p50": rate, "first_chunk_ms_p50": 1e4 / rate}
-        for mode, rate in (("vanilla", 100.0), ("boost", boost_rate))
-    }
-    result = {"modes": modes, "hardware_digest": "a" * 64, "latency_markdown": "| b |\n|---|", "run_id": "y"}
-    write_result(folder / "benchmark", result)
-
-
-def _other_model(job: RegisterJob, folder: Path) -> RegisterJob:
-    """The same job for weights that differ a little."""
-    directory = folder / "other"
-    shutil.copytree(job.model_dir, directory)
-    tensors = load_file(directory / "model.safetensors")
-    tensors["model.norm.weight"] = tensors["model.norm.weight"] * 1.0001
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
-    return job.model_copy(update={"model_dir": directory})
+    return register_job(trained, tracking, tmp_path)
 
 
 def test_first_good_model_becomes_champion_and_registering_it_again_makes_no_second_version(
@@ -113,19 +80,40 @@ def test_a_registration_that_the_registry_has_lost_is_noticed(
     assert not is_registered(tracking, version, digest)
 
 
-def test_a_worse_model_stays_candidate_and_says_why(
-    job: RegisterJob, tracking: Tracking, report: Reporter, tmp_path: Path
+def test_a_model_that_is_no_good_by_itself_stays_candidate_and_says_why(
+    job: RegisterJob, report: Reporter, tmp_path: Path
 ) -> None:
-    champion = register(job, report)
-    other = _other_model(job, tmp_path)
-    _write_figures(tmp_path, wer=0.2, boost_rate=250.0)
-    worse = register(other, report)
-    assert worse["created"]
-    assert worse["aliases"] == ["candidate"]
-    assert worse["registry_aliases"] == {"candidate": worse["version"], "champion": champion["version"]}
-    assert "failed: asr_known_wer 0.2000 is at most 0.1200 (champion 0.1000)" in worse["gate_reasons"]
-    _write_figures(tmp_path, wer=0.05, boost_rate=260.0)
-    assert register(other, report)["aliases"] == ["candidate", "champion"]
+    write_figures(tmp_path, wer=0.7)
+    refused = register(job, report)
+    assert refused["aliases"] == ["candidate"]
+    assert "failed: asr_known_wer 0.7000 is at most 0.5000" in refused["gate_reasons"]
+    assert refused["duel"] == {} and refused["duel_champion"] is None
+    write_figures(tmp_path, wer=0.2)
+    assert register(job, report)["aliases"] == ["candidate", "champion"]
+
+
+@pytest.mark.parametrize("is_served", [False, True], ids=["one file", "behind a server"])
+def test_registered_by_two_at_once_it_is_one_version(
+    job: RegisterJob,
+    tracking: Tracking,
+    report: Reporter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_served: bool,
+) -> None:
+    if is_served:
+        # Servers lend no lock.
+        monkeypatch.setattr(registering, "registry_turn", lambda uri: nullcontext())
+    jobs = [job.model_copy(update={"output_dir": tmp_path / name}) for name in "ab"]
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(lambda one: register(one, report), jobs))
+    assert len({result["version"] for result in results}) == 1
+    assert sorted(result["created"] for result in results) == [False, True]
+    (version,) = connect(tracking).search_model_versions(f"name='{REGISTERED_MODEL}'")
+    assert str(version.version) == results[0]["version"]
+    champion = version_at(connect(tracking), "champion")
+    assert champion is not None and str(champion.version) == results[0]["version"]
+    assert version_at(connect(tracking), "previous") is None
 
 
 def test_the_champion_answers_from_python(
@@ -168,7 +156,7 @@ def test_requests_that_cannot_be_answered_name_what_is_wrong(
 def test_big_weights_are_referred_to_and_refused_once_they_change(
     job: RegisterJob, trained: Any, report: Reporter, tmp_path: Path
 ) -> None:
-    other = _other_model(job, tmp_path)
+    other = other_model(job, tmp_path / "other")
     result = register(other, report, copy_limit_bytes=10)
     assert result["weights"] == "by_reference"
     uri = f"models:/{REGISTERED_MODEL}/{result['version']}"
@@ -188,7 +176,7 @@ def test_an_unfinished_evaluation_is_refused(job: RegisterJob, report: Reporter,
 def test_the_champion_answers_in_a_fresh_process_that_knows_only_the_tracking_uri(
     job: RegisterJob, trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
 ) -> None:
-    _write_figures(tmp_path, wer=0.0, boost_rate=300.0)
+    write_figures(tmp_path, wer=0.0, boost_rate=300.0)
     register(job, report)
     answer = subprocess.run(
         [sys.executable, "-c", _PREDICT, str(trained.wav["two"])],
