@@ -213,5 +213,5 @@ class Conversation:
             return
         turn = self.turns[-1]
         turn.is_open, turn.closing = False, self.vocabulary.closing(turn.reply)
-        if self._decoder is not None:
+        if turn.closing and self._decoder is not None:
             self._decoder.extend(turn.closing)

@@ -38,7 +38,7 @@ class AudioSegment:
     The segments follow each other without gap or overlap. A tokenizer whose ``decode`` gives each code the same number
     of samples (``mel_kmeans``: 1,764) makes segments that are together as long as all codes decoded at once, to the
     sample. The samples are not the same, though: each segment is decoded without knowledge of its neighbours. With
-    ``mel_kmeans`` the spectrum aimed at differs in the two frames of 20 ms at each border, which the whole would
+    ``mel_kmeans`` the spectrum aimed at differs in the two frames of 11 ms at each border, which the whole would
     smooth; phases are found for each segment by itself, and one that is too loud is scaled down by itself. Whoever
     wants the whole's samples decodes all tokens again at the end.
 
