@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 
 from transformers import PreTrainedTokenizerFast
 
@@ -18,6 +19,7 @@ from models import (
     SpeechVocabulary,
     stream_events,
 )
+from models.tokenizers.interface import NoDecoderError
 from training_jobs.dialogue import Messages, SpeechModel, refuse_empty_audio
 from training_jobs.rows import encode_prompt, encode_turns, joined, vocabulary_of
 from training_jobs.spec import Mode
@@ -37,6 +39,9 @@ class Streamer:
         self.engine = engine_of(model, self.vocabulary)
         self._audio_tokenizer = audio_tokenizer
         self._decode_text = text_decoder(model.tokenizer)
+        # The first decoding loads libraries for seconds, which the first reply would wait for.
+        with suppress(NoDecoderError):
+            audio_tokenizer.decode([0])
 
     def reply(
         self,

@@ -6,7 +6,7 @@ import gc
 import random
 import resource
 import weakref
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from typing import Any
 
 import pytest
@@ -118,7 +118,7 @@ def test_the_window_slides_over_whole_turns_and_keeps_the_system_prompt(make_mod
             assert sum(map(len, conversation.turns[:-1])) <= room // 2
     assert conversation.discarded_turns + len(conversation.turns) == 40
     # Half of the room is free after each: turns do not discard one by one.
-    assert discards and min(later - one for one, later in zip(discards, discards[1:], strict=False)) > 1
+    assert discards and min(later - one for one, later in pairwise(discards)) > 1
 
 
 def test_a_turn_that_the_window_cannot_hold_is_refused_with_both_numbers(make_model: Any) -> None:

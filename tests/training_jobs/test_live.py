@@ -108,7 +108,7 @@ def test_turns_are_together_the_whole_conversations_prompt(
         messages.append({"role": "user", "content": content})
         audios += given
         events = live.say(content, given, mode=mode)
-        # What the model says is not laid out anew: its ids are compared as they are, the user's as encode_prompt has them.
+        # What the model says is not laid out anew: its ids stand as they are between encode_prompt's.
         said = [list(turn.reply) for turn in live.conversation.turns[:-1]]
         assert live.conversation.context == whole(model, messages, audios, said, live)
         found = list(events)
@@ -227,9 +227,9 @@ def test_what_cannot_be_answered_is_said_at_the_call(
     question = [{"role": "user", "content": ASK}]
     long = [{"role": "user", "content": "a" * 600}]
     live = LiveConversation(streamer)
-    with pytest.raises(ValueError, match="prompt has 6.. tokens.*512 positions"):
+    with pytest.raises(ValueError, match=r"prompt has 6.. tokens.*512 positions"):
         streamer.reply(long, [], "boost", 10)
-    with pytest.raises(ValueError, match="turn of 6.. tokens.*window of 512"):
+    with pytest.raises(ValueError, match=r"turn of 6.. tokens.*window of 512"):
         live.say("a" * 600, max_new_tokens=10)
     for empty in ([[]], [[1], []]):
         content = ASK * len(empty)
@@ -240,18 +240,18 @@ def test_what_cannot_be_answered_is_said_at_the_call(
             live.say(content, empty)
         with pytest.raises(ValueError, match=match):
             model.reply([{"role": "user", "content": content}], empty, "boost", 10)
-    with pytest.raises(ValueError, match="token 32 is outside .* 32 audio tokens"):
+    with pytest.raises(ValueError, match=r"token 32 is outside .* 32 audio tokens"):
         streamer.reply(question, [[1, 32]], "boost", 10)
-    with pytest.raises(ValueError, match="token 32 is outside .* 32 audio tokens"):
+    with pytest.raises(ValueError, match=r"token 32 is outside .* 32 audio tokens"):
         live.say(ASK, [[1, 32]])
     assert live.conversation.turns == []
     without = Streamer(random_model(model, 0), audio_tokenizer)
-    with pytest.raises(ValueError, match="10 MCTP steps in a row, but the model has 0 modules"):
+    with pytest.raises(ValueError, match=r"10 MCTP steps in a row, but the model has 0 modules"):
         without.reply(question, [[1]], "boost", 10)
-    with pytest.raises(ValueError, match="10 MCTP steps in a row, but the model has 0 modules"):
+    with pytest.raises(ValueError, match=r"10 MCTP steps in a row, but the model has 0 modules"):
         LiveConversation(without).say("hi", max_new_tokens=10)
     service = SpeechService(model, audio_tokenizer)
-    with pytest.raises(RequestError, match="no file 'nowhere.wav'"):
+    with pytest.raises(RequestError, match=r"no file 'nowhere\.wav'"):
         service.stream("nowhere.wav", ServingParams())
     with pytest.raises(RequestError, match="text to speak is empty"):
         service.stream(" ", ServingParams(task="tts"))
