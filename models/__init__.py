@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from models.checkpoints import load_model, save_model
     from models.config import MctpConfig
+    from models.conversation import Conversation
     from models.engine import Engine
     from models.extension import extend_model
     from models.generation import generate, stream
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from models.mctp import MctpForCausalLM, MctpOutput, mctp_parameter_names
     from models.sampling import Sampling
     from models.schedules import SCHEDULES
+    from models.speech_vocabulary import SpeechVocabulary
+    from models.streaming import AudioSegment, End, Event, TextPiece, stream_events
     from models.text_tokenizers import (
         extend_text_tokenizer,
         load_text_tokenizer,
@@ -27,14 +30,20 @@ if TYPE_CHECKING:
     from models.words import AudioWords
 
 _HOMES = {
+    "AudioSegment": "models.streaming",
     "AudioTokenizer": "models.tokenizers",
     "AudioWords": "models.words",
+    "Conversation": "models.conversation",
+    "End": "models.streaming",
     "Engine": "models.engine",
+    "Event": "models.streaming",
     "MctpConfig": "models.config",
     "MctpForCausalLM": "models.mctp",
     "MctpOutput": "models.mctp",
     "SCHEDULES": "models.schedules",
     "Sampling": "models.sampling",
+    "SpeechVocabulary": "models.speech_vocabulary",
+    "TextPiece": "models.streaming",
     "extend_model": "models.extension",
     "extend_text_tokenizer": "models.text_tokenizers",
     "generate": "models.generation",
@@ -46,17 +55,24 @@ _HOMES = {
     "mctp_parameter_names": "models.mctp",
     "save_model": "models.checkpoints",
     "stream": "models.generation",
+    "stream_events": "models.streaming",
 }
 
 __all__ = [
     "SCHEDULES",
+    "AudioSegment",
     "AudioTokenizer",
     "AudioWords",
+    "Conversation",
+    "End",
     "Engine",
+    "Event",
     "MctpConfig",
     "MctpForCausalLM",
     "MctpOutput",
     "Sampling",
+    "SpeechVocabulary",
+    "TextPiece",
     "extend_model",
     "extend_text_tokenizer",
     "generate",
@@ -68,6 +84,7 @@ __all__ = [
     "mctp_parameter_names",
     "save_model",
     "stream",
+    "stream_events",
 ]
 
 

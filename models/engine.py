@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from itertools import chain, repeat
 
 from models.batch_decoding import BatchDecoder
@@ -141,7 +141,7 @@ class Engine:
 
 def decide(
     decoder: Decoder, pairs: list[tuple[int, int]], max_new_tokens: int, stops: frozenset[int]
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Steps by the schedule until the limit or a stop."""
     decided = 0
     for backbone_steps, mctp_steps in chain(pairs, repeat(pairs[-1])):

@@ -15,6 +15,7 @@ from training_jobs.rows import (
     AUDIO_MARKER,
     INTERLEAVING_RATIO,
     SPEAK_INSTRUCTION,
+    RowError,
     Vocabulary,
     encode_prompt,
     vocabulary_of,
@@ -52,6 +53,17 @@ class Reply:
     ended: bool
 
 
+def refuse_empty_audio(audio_tokens: Sequence[Sequence[int]]) -> None:
+    """Nothing can be heard in an audio without tokens, and a model has learnt from none.
+
+    Raises:
+        training_jobs.rows.RowError: naming the audio.
+    """
+    for marker, numbers in enumerate(audio_tokens):
+        if not len(numbers):
+            raise RowError(f"audio {marker} is empty: it has no audio token, but must have at least 1")
+
+
 def dtype_on(device: str) -> torch.dtype:
     """What stages train in there, and hence what is evaluated, timed and served: bfloat16 on GPUs."""
     return torch.float32 if device == "cpu" else torch.bfloat16
@@ -66,7 +78,7 @@ class SpeechModel:
     def __init__(
         self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast, ratio: Sequence[int]
     ) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
         self.tokenizer = tokenizer
         self._vocabulary = vocabulary_of(tokenizer)
         self.engine = Engine(model, audio_words=audio_words(self._vocabulary))
@@ -92,18 +104,29 @@ class SpeechModel:
         """Answer the turns given; ``audio_tokens`` has one list of numbers per ``<|audio|>`` marker in them.
 
         Raises:
-            training_jobs.rows.RowError: for a marker without an audio, or an audio token out of range.
+            training_jobs.rows.RowError: for a marker without an audio, an empty audio, or an audio token out of range.
             PromptTooLongError: if the prompt fills the model's positions.
             models.errors.ModelError: if the mode takes more modules than there are.
         """
-        prompt = encode_prompt(messages, audio_tokens, self.tokenizer, self._ratio)
+        prompt, limit = self.prompt(messages, audio_tokens, max_new_tokens)
+        return self.read(self.engine.generate(prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
+
+    def prompt(
+        self, messages: Messages, audio_tokens: Sequence[Sequence[int]], max_new_tokens: int
+    ) -> tuple[list[int], int]:
+        """The ids that a reply is decoded from, and how many new ones there are positions for, of those allowed.
+
+        Raises:
+            training_jobs.rows.RowError, PromptTooLongError: as :meth:`reply`.
+        """
+        refuse_empty_audio(audio_tokens)
+        prompt = encode_prompt(messages, audio_tokens, self.tokenizer, self.ratio)
         positions = self.engine.config.max_position_embeddings
         if len(prompt) >= positions:
             raise PromptTooLongError(
                 f"the prompt has {len(prompt)} tokens; with a reply it must fit into {positions} positions"
             )
-        limit = min(max_new_tokens, positions - len(prompt))
-        return self.read(self.engine.generate(prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
+        return prompt, min(max_new_tokens, positions - len(prompt))
 
     def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:
         """What is said in one audio."""

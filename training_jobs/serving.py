@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import soundfile
 
-from models import AudioTokenizer, load_audio_tokenizer
+from models import AudioSegment, AudioTokenizer, End, Event, TextPiece, load_audio_tokenizer
 from models.tokenizers.interface import TokenizerError
-from training_jobs.dialogue import Reply, SpeechModel
-from training_jobs.rows import AUDIO_MARKER
+from training_jobs.dialogue import TRANSCRIBE_PROMPT, Reply, SpeechModel
+from training_jobs.live import Streamer
+from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
 from training_jobs.spec import MODES, Mode
 from validation.errors import UserError
 from validation.schemas import STORED_RATE_HZ
@@ -99,20 +103,78 @@ class SpeechService:
 
     def _answer(self, row: int, request: str, params: ServingParams) -> Answer:
         mode, limit = params.mode, params.max_new_tokens
+        content, audio_tokens = self._question(row, request, params)
+        reply = self._model.reply([{"role": "user", "content": content}], audio_tokens, mode, limit)
+        if params.task != "asr":
+            return self._assemble(reply.text, reply, [reply], params)
+        spoken_back = self._model.speak(reply.text, mode, limit) if params.speak and reply.text else None
+        replies = [reply, spoken_back] if spoken_back is not None else [reply]
+        return self._assemble(reply.text, spoken_back, replies, params)
+
+    def stream(self, request: str, params: ServingParams) -> Generator[Event, None, None]:
+        """Answer one request while it is decoded: text, then or in between audio segments, then the end.
+
+        Text and audio tokens are those of :meth:`answer`. For ``asr`` the transcript comes first and whole; the audio
+        that speaks it follows. Closing the generator frees what the decoding holds.
+
+        Args:
+            request: path of an audio file, or a text where the task is ``tts``.
+            params: how to answer.
+
+        Raises:
+            RequestError: at the call, as :meth:`answer`.
+            training_jobs.dialogue.PromptTooLongError, models.errors.ModelError: at the call, as
+                :meth:`training_jobs.dialogue.SpeechModel.reply`; while iterating, for an audio token that the audio
+                tokenizer does not have.
+        """
+        since_s = time.perf_counter()
+        content, audio_tokens = self._question(0, request, params)
+        events = self._reply_events(content, audio_tokens, params, since_s)
+        return self._with_transcript_spoken(events, params, since_s) if params.task == "asr" else events
+
+    @cached_property
+    def _streamer(self) -> Streamer:
+        """Made for the first stream: its engine has weights of its own."""
+        return Streamer(self._model, self._audio_tokenizer)
+
+    def _reply_events(
+        self, content: str, audio_tokens: Sequence[Sequence[int]], params: ServingParams, since_s: float
+    ) -> Generator[Event, None, None]:
+        messages = [{"role": "user", "content": content}]
+        limit = params.max_new_tokens
+        return self._streamer.reply(messages, audio_tokens, params.mode, limit, since_s=since_s)
+
+    def _with_transcript_spoken(
+        self, heard: Generator[Event, None, None], params: ServingParams, since_s: float
+    ) -> Generator[Event, None, None]:
+        pieces, ended = [], True
+        with closing(heard):
+            for event in heard:
+                if isinstance(event, TextPiece):
+                    pieces.append(event.text)
+                    yield event
+                elif isinstance(event, End):
+                    ended = event.ended
+        transcript = "".join(pieces).strip()
+        if params.speak and transcript:
+            with closing(self._reply_events(SPEAK_INSTRUCTION + transcript, [], params, since_s)) as spoken:
+                for event in spoken:
+                    if isinstance(event, AudioSegment):
+                        yield event
+                    elif isinstance(event, End):
+                        ended = ended and event.ended
+        yield End(ended, time.perf_counter() - since_s)
+
+    def _question(self, row: int, request: str, params: ServingParams) -> tuple[str, Sequence[Sequence[int]]]:
+        """The user's message, and an audio's token numbers for each marker in it."""
         if params.task == "tts":
             if not request.strip():
                 raise RequestError(f"row {row}: the text to speak is empty")
-            spoken = self._model.speak(request, mode, limit)
-            return self._assemble(spoken.text, spoken, [spoken], params)
-        audio_tokens = self._encode(row, request)
-        if params.task == "sqa":
-            question = [{"role": "user", "content": AUDIO_MARKER}]
-            reply = self._model.reply(question, [audio_tokens], mode, limit)
-            return self._assemble(reply.text, reply, [reply], params)
-        heard = self._model.transcribe(audio_tokens, mode, limit)
-        spoken_back = self._model.speak(heard.text, mode, limit) if params.speak and heard.text else None
-        replies = [heard, spoken_back] if spoken_back is not None else [heard]
-        return self._assemble(heard.text, spoken_back, replies, params)
+            return SPEAK_INSTRUCTION + request, []
+        return (
+            TRANSCRIBE_PROMPT if params.task == "asr" else AUDIO_MARKER,
+            [self._encode(row, request)],
+        )
 
     def _assemble(
         self,

@@ -42,11 +42,15 @@ class AudioTokenizer(Protocol):
         """The codes of a mono waveform of shape (samples,), in [-1, 1]; at least one."""
 
     def decode(self, codes: Sequence[int]) -> NDArray[np.float32]:
-        """A mono waveform at 22,050 Hz; a kind without a decoder raises :class:`TokenizerError`."""
+        """A mono waveform at 22,050 Hz; a kind without a decoder raises :class:`NoDecoderError`."""
 
 
 class TokenizerError(ModelError):
     """A directory that holds no audio tokenizer, or a fault in what one is given."""
+
+
+class NoDecoderError(TokenizerError):
+    """The tokenizer only listens: it makes codes of speech, and no speech of codes."""
 
 
 def load_audio_tokenizer(directory: str | Path) -> AudioTokenizer:
