@@ -24,9 +24,11 @@ if TYPE_CHECKING:
         make_byte_tokenizer,
     )
     from models.tokenizers import AudioTokenizer, load_audio_tokenizer
+    from models.verified import Acceptance
     from models.words import AudioWords
 
 _HOMES = {
+    "Acceptance": "models.verified",
     "AudioTokenizer": "models.tokenizers",
     "AudioWords": "models.words",
     "Engine": "models.engine",
@@ -50,6 +52,7 @@ _HOMES = {
 
 __all__ = [
     "SCHEDULES",
+    "Acceptance",
     "AudioTokenizer",
     "AudioWords",
     "Engine",
