@@ -8,8 +8,10 @@ from assets.programs import Pipes, command_of, materialize_by_program
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import EvaluateJob
+from training_jobs.listening_models import listening_of
+from validation.listening.listener import models_digest
 
-RECIPE = 2
+RECIPE = 3
 
 
 def build() -> dg.AssetsDefinition:
@@ -28,6 +30,7 @@ def build() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
         final, settings = final_model(context, workspace), workspace.profile.evaluation
+        models = listening_of(settings)
         metadata = materialize_by_program(
             context,
             pipes,
@@ -39,11 +42,14 @@ def build() -> dg.AssetsDefinition:
                 tokenizer=final.tokenizer_digest,
                 settings=settings.model_dump(),
                 ratio=list(final.spec.ratio),
+                standard_sets=list(workspace.corpora.standard_sets),
+                listening=None if models is None else models_digest(models),
             ),
             command_of(workspace, "evaluate"),
             lambda directory: EvaluateJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,
+                standard_sets=list(workspace.corpora.standard_sets),
                 model_dir=final.model_dir,
                 tokenizer_dir=final.tokenizer_dir,
                 ratio=final.spec.ratio,

@@ -9,7 +9,7 @@ from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BenchmarkJob
 
-RECIPE = 1
+RECIPE = 2
 
 
 def build() -> dg.AssetsDefinition:
@@ -22,7 +22,8 @@ def build() -> dg.AssetsDefinition:
         group_name="evaluation",
         kinds={"pytorch"},
         pool=GPU_POOL,
-        description="Time to the first audio chunk, tokens per second and speed-up over Vanilla per decode mode.",
+        description="Time to the first text, audio chunk and sound, tokens per second and memory per decode mode and "
+        "length of prompt, on the trained weights.",
     )
     def latency_benchmark(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes

@@ -150,8 +150,12 @@ def scores_table(result: dict[str, Any]) -> Table:
         "asr_unstated_cer": "  character error rate",
         "asr_unstated_exact": "  exact match",
         "sqa_exact": "spoken QA: exact match",
+        "sqa_contains": "  answer said in the text",
+        "sqa_spoken_contains": "  in the speech, read back",
+        "sqa_heard_contains": "  in the speech, heard by the ASR model",
         "tts_wer": "TTS, read back: word error rate",
         "tts_exact": "  exact match",
+        "tts_heard_wer": "  word error rate, heard by the ASR model",
     }
     for key, name in names.items():
         values = [overall[mode].get(key) for mode in modes]

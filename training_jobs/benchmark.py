@@ -1,182 +1,184 @@
 """Measures how fast a checkpoint decodes, in all four modes: ``python -m training_jobs.benchmark``.
 
-A prompt is a spoken question of exactly ``prompt_tokens`` tokens,
+A prompt is a spoken question of exactly as many tokens as one of ``prompt_tokens`` says,
 ``<|im_start|>user\\n<|begin_of_audio|>…<|end_of_audio|><|im_end|>\\n<|im_start|>assistant\\n``, whose audio tokens are
 those of a held-out row, cut to fit (where no row is long enough, of several in a row). ``new_tokens`` tokens are
 decoded from it, past the end of the reply, so that every mode does the same amount of work. Each repeat has a prompt
 of its own where there are enough rows, and runs all modes one after the other before the next repeat begins, so that
 a busy moment of the machine hits all modes alike. The weights are the checkpoint's, as trained.
 
-Leaves ``latency.json`` (the table, every time that was taken, the hardware) and ``result.json`` with ``modes`` (figures
-per mode, see :class:`training_jobs.latency.ModeFigures`), ``first_chunk_basis``, ``hardware``, ``hardware_digest``,
-``load_average``, ``run_id`` of MLflow and ``latency_markdown``.
+Beside the decoding are timed: the audio tokenizer on the prompt's own sound, and the first chunk's way to a waveform.
+What cannot be measured is left out, and the reason given; no figure stands for a failure.
+
+Leaves ``latency.json`` (the results, every time that was taken) and ``result.json`` with
+
+- ``by_prompt``: length of prompt to everything measured (:meth:`training_jobs.latency_figures.PromptFigures.record`),
+  ``skipped``: lengths that do not fit into the model's positions, and why;
+- ``modes``, ``prompt_tokens``, ``repeats``, ``first_chunk_basis``: the same of the first length alone, per mode the
+  figures of :class:`training_jobs.latency_figures.ModeFigures`;
+- ``hardware``, ``hardware_digest``, ``load_average`` (before), ``load_average_after``, ``others_cpu_share`` (where the
+  system tells it), ``new_tokens``, ``warmup``, ``run_id`` of MLflow;
+- ``latency_markdown`` (the first length, briefly), ``latency_by_prompt_markdown``, ``latency_plots_markdown``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from threadpoolctl import threadpool_limits
 
-from models import SCHEDULES, load_audio_tokenizer
-from training_jobs.dialogue import SpeechModel
-from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
-from training_jobs.hardware import describe_hardware, load_average
+from training_jobs.hardware import Hardware, describe_hardware
 from training_jobs.jobs import BenchmarkJob, write_result
-from training_jobs.latency import (
-    ModeFigures,
-    Timing,
-    first_chunk_positions,
-    latency_markdown,
-    summarise,
-    time_stream,
-)
+from training_jobs.latency_bench import LatencyBench
+from training_jobs.latency_figures import NotMeasured, PromptFigures, Times
+from training_jobs.latency_plots import first_sound_figure, rate_figure
+from training_jobs.latency_report import all_latencies_markdown, latency_markdown
+from training_jobs.machine_load import MachineLoad, watched_load
+from training_jobs.plots import figure_png, image_markdown
+from training_jobs.profile import BenchmarkSettings
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
-from training_jobs.rows import AUDIO_MARKER, encode_prompt
-from training_jobs.run_check import tokens_to_first_chunk
 from training_jobs.spec import MODES
 from training_jobs.tracking import TrackedRun, tracked_run
-from validation.atomic import write_text
+from validation.atomic import replacing, write_text
 from validation.errors import ConfigurationError
-from validation.lake import Lake
 
 LATENCY_FILE = "latency.json"
-_SEED = 0  # of the choice of rows for prompts
 
 
 def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
     """Measure; see the module's docstring for how, and what is written.
 
     Raises:
-        ConfigurationError: if ``prompt_tokens`` or ``new_tokens`` is too small for a prompt or a first chunk.
+        ConfigurationError: if a prompt, or ``new_tokens``, is too short for audio or too long for the model.
         training_jobs.evaluation_rows.EvaluationError: if no held-out row has audio.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         # One thread: at batch 1 the others only wait for each other, and for whatever else the machine does.
         torch.set_num_threads(1)
-    hardware, load = describe_hardware(device), load_average()
+    hardware = describe_hardware(device)
     params = {**job.settings.model_dump(), **asdict(hardware)}
-    with tracked_run(job.tracking, "voxline/latency", "latency", params) as run:
-        model = SpeechModel.load(job.model_dir, device, job.ratio)
-        audio_tokenizer = load_audio_tokenizer(job.tokenizer_dir)
-        rows = held_out_rows(
-            Lake(job.lake),
-            job.corpora,
-            audio_tokenizer.digest,
-            max_rows_per_slice=job.settings.repeats,
-            seed=_SEED,
-        )
-        prompts = make_prompts(model, rows.rows, job.settings.prompt_tokens, job.settings.repeats)
-        by_ratio = tokens_to_first_chunk(job.ratio) - 1
-        if by_ratio >= job.settings.new_tokens:
-            raise ConfigurationError(
-                f"benchmark.new_tokens is {job.settings.new_tokens}, but with ratio {list(job.ratio)} the first audio "
-                f"chunk is complete after {by_ratio + 1} tokens"
-            )
-        report.log(
-            f"timing {len(MODES)} modes x {job.settings.repeats} repeats of {job.settings.new_tokens} tokens on "
-            f"{hardware.gpu or hardware.cpu}, load average {load:.2f}"
-        )
-        timings = _measure(model, prompts, job, device)
-        basis, positions = first_chunk_positions(timings, model.is_audio, by_ratio)
-        # The last pair repeats; its audio count includes the two markers.
-        text_count, audio_count = job.ratio[-2:]
-        figures = summarise(
-            timings,
-            positions,
-            tokens_per_audio_token=(text_count + audio_count) / (audio_count - 2),
-            audio_tokens_per_second=audio_tokenizer.frame_rate,
-        )
-        result: dict[str, Any] = {
-            "modes": {mode.mode: asdict(mode) for mode in figures},
-            "first_chunk_basis": basis,
-            "hardware": asdict(hardware),
-            "hardware_digest": hardware.digest,
-            "load_average": load,
-            "prompt_tokens": job.settings.prompt_tokens,
-            "new_tokens": job.settings.new_tokens,
-            "repeats": job.settings.repeats,
+    with (
+        tracked_run(job.tracking, "voxline/latency", "latency", params) as run,
+        threadpool_limits(limits=1) if device == "cpu" else nullcontext(),
+    ):
+        bench = LatencyBench(job, device)
+        lengths, skipped = _lengths(job.settings, bench.positions)
+        for length, why in skipped.items():
+            report.log(f"prompts of {length:,} tokens are left out: {why}")
+        figures, times = [], {}
+        with watched_load() as load:
+            for length, repeats in lengths.items():
+                report.log(
+                    f"timing {len(MODES)} modes x {repeats} repeats of {job.settings.new_tokens} tokens after prompts "
+                    f"of {length:,} on {hardware.gpu or hardware.cpu}"
+                )
+                measured, times[length] = bench.measure(length, repeats)
+                figures.append(measured)
+        result = _result(job.settings, figures, skipped, hardware, load)
+        _write(job.output_dir / LATENCY_FILE, result, times)
+        result |= {
+            "latency_markdown": latency_markdown(figures[0], hardware, load),
+            "latency_by_prompt_markdown": all_latencies_markdown(figures, skipped, hardware, load),
+            "run_id": run.run_id,
         }
-        _write_times(job.output_dir / LATENCY_FILE, result, timings)
-        result |= {"latency_markdown": latency_markdown(figures), "run_id": run.run_id}
-        _track(run, figures, result, job.output_dir)
-    report.log("\n" + result["latency_markdown"])
+        plots = _plot(figures, job.output_dir)
+        result["latency_plots_markdown"] = "\n\n".join(
+            image_markdown(path.read_bytes(), path.stem) for path in plots
+        )
+        _track(run, figures, result, [job.output_dir / LATENCY_FILE, *plots])
+    report.log(f"\n{result['latency_markdown']}\n\n{load.sentence()}")
     write_result(job.output_dir, result)
     return result
 
 
-def make_prompts(
-    model: SpeechModel, rows: Sequence[EvaluationRow], length: int, count: int
-) -> list[list[int]]:
-    """``count`` spoken questions, or as many as there are rows, of exactly ``length`` tokens each.
-
-    Questions of conversations come first, then other rows with audio.
-
-    Raises:
-        ConfigurationError: if the framing alone is as long as that.
-    """
-    turn = [{"role": "user", "content": AUDIO_MARKER}]
-    frame = len(encode_prompt(turn, [[]], model.tokenizer))
-    needed = length - frame
-    if needed < 1:
-        raise ConfigurationError(
-            f"benchmark.prompt_tokens is {length}, but a prompt with one audio token takes {frame + 1}"
-        )
-    ranked = sorted(rows, key=lambda row: row.task != "sqa")
-    audios = [audio for row in ranked for audio in row.audio_tokens]
-    long_enough = [audio for audio in audios if len(audio) >= needed]
-    if not long_enough:
-        joined = [token for audio in audios for token in audio]
-        long_enough = [(joined * -(-needed // len(joined)))] if joined else []
-    if not long_enough:
-        raise ConfigurationError(
-            "the latency benchmark needs a held-out row with audio in its prompt; there is none"
-        )
-    return [encode_prompt(turn, [audio[:needed]], model.tokenizer) for audio in long_enough[:count]]
-
-
-def _measure(
-    model: SpeechModel, prompts: Sequence[Sequence[int]], job: BenchmarkJob, device: str
-) -> dict[str, list[Timing]]:
-    synchronise: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    timings: dict[str, list[Timing]] = {mode: [] for mode in MODES}
-    rounds = job.settings.warmup + job.settings.repeats
-    for number in tqdm(range(rounds), unit="round", disable=not sys.stderr.isatty()):
-        prompt = prompts[number % len(prompts)]
-        for mode in MODES:
-            begin = partial(model.engine.stream, prompt, SCHEDULES[mode], job.settings.new_tokens)
-            timing = time_stream(begin, synchronise)
-            if number >= job.settings.warmup:
-                timings[mode].append(timing)
-    return timings
-
-
-def _write_times(path: Path, result: dict[str, Any], timings: dict[str, list[Timing]]) -> None:
-    times = {
-        mode: [[round(1e3 * seconds, 4) for seconds in run.arrivals_s] for run in runs]
-        for mode, runs in timings.items()
+def _lengths(settings: BenchmarkSettings, positions: int) -> tuple[dict[int, int], dict[int, str]]:
+    """Length of prompt to repeats, for those that fit; and for the others why they do not."""
+    both = dict(zip(settings.prompt_tokens, settings.repeats, strict=True))
+    skipped = {
+        length: f"{length:,} tokens and {settings.new_tokens:,} new ones exceed the model's {positions:,} positions"
+        for length in both
+        if length + settings.new_tokens > positions
     }
-    write_text(path, json.dumps({**result, "arrivals_ms": times}, ensure_ascii=False))
+    if len(skipped) == len(both):
+        raise ConfigurationError(f"benchmark.prompt_tokens: {'; '.join(skipped.values())}")
+    return {length: repeats for length, repeats in both.items() if length not in skipped}, skipped
 
 
-def _track(run: TrackedRun, figures: Sequence[ModeFigures], result: dict[str, Any], output_dir: Path) -> None:
-    for mode in figures:
-        run.metrics({f"{mode.mode}/{name}": value for name, value in asdict(mode).items() if name != "mode"})
+def _result(
+    settings: BenchmarkSettings,
+    figures: Sequence[PromptFigures],
+    skipped: Mapping[int, str],
+    hardware: Hardware,
+    load: MachineLoad,
+) -> dict[str, Any]:
+    first = figures[0].record()
+    return {
+        **{name: first[name] for name in ("modes", "prompt_tokens", "repeats", "first_chunk_basis")},
+        "by_prompt": {str(each.prompt_tokens): each.record() for each in figures},
+        "skipped": {str(length): why for length, why in skipped.items()},
+        "new_tokens": settings.new_tokens,
+        "warmup": settings.warmup,
+        "hardware": asdict(hardware),
+        "hardware_digest": hardware.digest,
+        "load_average": load.before,
+        "load_average_after": load.after,
+        **({} if load.others_share is None else {"others_cpu_share": load.others_share}),
+    }
+
+
+def _write(path: Path, result: Mapping[str, Any], times: Mapping[int, Times]) -> None:
+    taken = {
+        str(length): {
+            "arrivals_ms": {
+                mode: [_milliseconds(run.arrivals_s) for run in runs]
+                for mode, runs in of_length.timings.items()
+            },
+            "audio_encoder_ms": _milliseconds(of_length.encoder_s),
+            "chunk_decoder_ms": _milliseconds(of_length.decoder_s),
+        }
+        for length, of_length in times.items()
+    }
+    write_text(path, json.dumps({**result, "times": taken}, ensure_ascii=False))
+
+
+def _milliseconds(seconds: Sequence[float] | NotMeasured) -> list[float] | None:
+    return None if isinstance(seconds, NotMeasured) else [round(1e3 * value, 4) for value in seconds]
+
+
+def _plot(figures: Sequence[PromptFigures], output_dir: Path) -> list[Path]:
+    plots = {"first_sound.png": first_sound_figure(figures), "tokens_per_second.png": rate_figure(figures)}
+    for name, figure in plots.items():
+        with replacing(output_dir / name) as path:
+            path.write_bytes(figure_png(figure))
+    return [output_dir / name for name in plots]
+
+
+def _track(
+    run: TrackedRun, figures: Sequence[PromptFigures], result: Mapping[str, Any], files: Sequence[Path]
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for at, of_length in enumerate(figures):
+        for mode in of_length.modes:
+            values = mode.flat()
+            rows.append({"mode": mode.mode, "prompt_tokens": of_length.prompt_tokens, **values})
+            # Those of the first length have the names that a version's metrics have.
+            prefix = f"prompt_{of_length.prompt_tokens}/{mode.mode}" if at else mode.mode
+            run.metrics({f"{prefix}/{name}": value for name, value in values.items()})
     run.tag("first_chunk_basis", result["first_chunk_basis"])
     run.tag("hardware_digest", result["hardware_digest"])
-    records = [asdict(mode) for mode in figures]
-    run.table({name: [record[name] for record in records] for name in records[0]}, "latency_table.json")
-    run.text(result["latency_markdown"], "latency.md")
-    run.artifact(output_dir / LATENCY_FILE)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    run.table({name: [row.get(name) for row in rows] for name in columns}, "latency_table.json")
+    run.text(result["latency_by_prompt_markdown"], "latency.md")
+    for path in files:
+        run.artifact(path)
 
 
 def _run(job: BenchmarkJob, report: Reporter) -> None:

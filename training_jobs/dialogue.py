@@ -131,6 +131,10 @@ class SpeechModel:
         """Whether a vocabulary id stands for an audio token."""
         return 0 <= token - self._vocabulary.first_audio < self._vocabulary.audio_codes
 
+    def is_text(self, token: int) -> bool:
+        """Whether a vocabulary id stands for text, rather than for audio, a marker or the embedding's padding."""
+        return token in self._text_ids
+
 
 def audio_words(vocabulary: Vocabulary) -> AudioWords:
     """What a spoken reply's audio slots can hold: audio tokens, the markers around them, and the end of the turn."""

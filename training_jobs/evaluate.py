@@ -1,40 +1,49 @@
 """Scores a checkpoint on the held-out rows, in Vanilla and in Boost decoding: ``python -m training_jobs.evaluate``.
 
 Leaves in the job's output directory ``rows.parquet`` (each row and mode: reference, hypothesis, errors),
-``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode) and ``result.json`` with
+``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode), ``slices.parquet`` (by language,
+speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` with
 
 - ``overall``: per mode ``asr_known_wer``, ``asr_known_cer``, ``asr_known_exact``, the same for ``asr_unseen`` and
-  ``asr_unstated``,
-  ``sqa_exact``, ``tts_wer``, ``tts_exact``; a figure without rows is absent. Also flat, as ``<mode>_<figure>``;
+  ``asr_unstated``, ``sqa_exact``, ``sqa_contains`` (the answer is said in the text), ``sqa_spoken_contains`` (in what
+  the model reads back from its speech), ``tts_wer``, ``tts_exact``, and of the ASR model that listens
+  ``sqa_heard_contains`` and ``tts_heard_wer``; ``tts_mos``. A figure without rows is absent. Also flat, as
+  ``<mode>_<figure>``;
+- ``intervals``: per mode and figure the ends of its 95 % bootstrap interval, and ``boost_minus_vanilla``: per figure
+  the paired difference with its interval;
+- ``slices``: those of ``slices.parquet`` (of the speakers the worst);
+- ``listeners``: who heard the spoken replies;
+- ``normalisers``: per language what texts went through and what errors are counted in;
+- ``standard_sets``: per set of ``standard_sets.yaml`` its status (``skipped: …`` where no root is configured), and
+  where it was read its rows at each step and its figures;
+- ``reference_rules``: VITA-Audio's own way of the same answers, where that is asked for; else ``null``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
-  ``scores_markdown``.
+  ``scores_markdown``, ``slices_markdown``, ``standard_sets_markdown``.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import psutil
-from tqdm import tqdm
 
-from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, HeldOut, held_out_rows
-from training_jobs.evaluation_tables import overall, row_table, score_table, scores_markdown
-from training_jobs.evaluation_worker import Answer, answer, start
+from training_jobs.evaluation_answers import answers_of
+from training_jobs.evaluation_figures import differences, intervals, overall
+from training_jobs.evaluation_listening import listen
+from training_jobs.evaluation_rows import HeldOut, held_out_rows
+from training_jobs.evaluation_slices import SLICES_FILE, shortened, slice_table, slices_markdown
+from training_jobs.evaluation_tables import row_table, score_table, scores_markdown
 from training_jobs.jobs import EvaluateJob, write_result
-from training_jobs.launch import gpu_count
+from training_jobs.listening_models import listening_of
+from training_jobs.normalisation import normaliser_of
 from training_jobs.program import program_main
+from training_jobs.reference_rules import reference_rules
 from training_jobs.reporting import Reporter
+from training_jobs.standard_results import standard_markdown, standard_results
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
 from validation.digests import digest_value
@@ -42,14 +51,11 @@ from validation.lake import Lake
 
 if TYPE_CHECKING:
     from training_jobs.spec import Mode
+    from validation.listening.config import ModelMeasures
 
 SCORED_MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"
 SCORES_FILE = "scores.parquet"
-_HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
-_PROGRESS_SECONDS = 10.0
-_NAMED = 20  # rows that are named in the log when they are not asked
-_MODEL_COPIES = 3  # memory of one worker, in sizes of the weights on disk: bf16 read as float32, and caches
 
 
 def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
@@ -57,11 +63,13 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
 
     Raises:
         training_jobs.evaluation_rows.EvaluationError: if nothing is held out, or audio tokens are missing.
+        validation.errors.ConfigurationError: if a model that is to listen is not there.
     """
     from models import load_audio_tokenizer
 
     began = time.monotonic()
     settings = job.settings
+    models = listening_of(settings)
     params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(SCORED_MODES)}
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
         held_out = held_out_rows(
@@ -70,123 +78,101 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             load_audio_tokenizer(job.tokenizer_dir).digest,
             settings.max_rows_per_slice,
             job.seed,
+            dict.fromkeys(job.standard_sets, settings.max_rows_per_standard_set),
         )
         slices = len({row.slice_key for row in held_out.rows})
         report.log(
             f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(SCORED_MODES)}"
         )
-        answers, too_long = _decode(job, held_out.rows, report)
+        answers, too_long = answers_of(
+            job.model_dir, job.ratio, held_out.rows, SCORED_MODES, settings.max_new_tokens, report
+        )
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
-        rows = row_table(held_out.rows, answers)
-        scores = score_table(rows)
-        _write_parquet(rows, job.output_dir / ROWS_FILE)
-        _write_parquet(scores, job.output_dir / SCORES_FILE)
-        result = _result(rows, scores, held_out, left_out, time.monotonic() - began)
-        result["run_id"] = run.run_id
-        _track(run, scores, result, job.output_dir)
+        listened = listen(held_out.rows, answers, job.tokenizer_dir, models, report)
+        tables = _Tables.of(row_table(held_out.rows, answers, listened), job.seed)
+        tables.write(job.output_dir)
+        result = _result(tables, held_out, left_out, job.seed)
+        result["reference_rules"] = (
+            reference_rules(held_out.rows, answers, listened) if settings.reference_rules else None
+        )
+        sets = standard_results(tables.rows, job.standard_sets, Lake(job.lake), job.seed)
+        result |= {
+            "listeners": _listeners(models),
+            "standard_sets": sets,
+            "standard_sets_markdown": standard_markdown(sets, SCORED_MODES),
+        }
+        result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
+        _track(run, tables, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
     write_result(job.output_dir, result)
     return result
 
 
-def _result(
-    rows: pl.DataFrame, scores: pl.DataFrame, held_out: HeldOut, left_out: dict[str, int], seconds: float
-) -> dict[str, Any]:
-    figures = overall(rows)
+@dataclass(frozen=True)
+class _Tables:
+    """What was scored: by row, by slice of the gate's figures, and by one property at a time."""
+
+    rows: pl.DataFrame
+    scores: pl.DataFrame
+    slices: pl.DataFrame
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, seed: int) -> _Tables:
+        return cls(rows, score_table(rows, seed), slice_table(rows, seed))
+
+    def write(self, directory: Path) -> None:
+        for table, name in ((self.rows, ROWS_FILE), (self.scores, SCORES_FILE), (self.slices, SLICES_FILE)):
+            with replacing(directory / name) as temporary:
+                table.write_parquet(temporary)
+
+
+def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: int) -> dict[str, Any]:
+    rows, figures = tables.rows, overall(tables.rows)
+    slices, speakers_left_out = shortened(tables.slices)
+    vanilla, boost = SCORED_MODES
     return {
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
+        "intervals": intervals(rows, seed),
+        "boost_minus_vanilla": differences(rows, boost, vanilla, seed),
+        "slices": slices,
+        "slices_speakers_left_out": speakers_left_out,
+        "normalisers": {
+            language: asdict(normaliser_of(language)) for language in sorted(rows["language"].unique())
+        },
         "rows": rows.select("corpus", "row_id", "task").n_unique(),
         "held_out_digest": digest_value(
             [[*row.slice_key, row.row_id, row.reference] for row in held_out.rows]
         ),
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
-        "seconds": round(seconds, 1),
-        "scores_markdown": scores_markdown(scores, SCORED_MODES),
+        "scores_markdown": scores_markdown(tables.scores, SCORED_MODES),
+        "slices_markdown": slices_markdown(tables.slices, SCORED_MODES),
     }
 
 
-def _decode(job: EvaluateJob, rows: Sequence[EvaluationRow], report: Reporter) -> tuple[list[Answer], int]:
-    """The answers, and the number of rows that are too long to be asked."""
-    workers = 1 if gpu_count() else _cpu_workers(job.model_dir)
-    answers: list[Answer] = []
-    too_long: dict[tuple[str, str, str], str] = {}
-    total = len(rows) * len(SCORED_MODES)
-    with (
-        _pool(job, workers) as pool,
-        # A log file has the report's lines; the bar is for whoever watches a terminal.
-        tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
-    ):
-        limit = job.settings.max_new_tokens
-        waiting = [pool.submit(answer, row, mode, limit) for row in rows for mode in SCORED_MODES]
-        next_line = time.monotonic() + _PROGRESS_SECONDS
-        for done in as_completed(waiting):
-            got = done.result()
-            if isinstance(got, Answer):
-                answers.append(got)
-            else:
-                too_long[got.corpus, got.row_id, got.task] = got.why
-            bar.update()
-            if time.monotonic() >= next_line:
-                report.log(f"{len(answers)} of {total} replies")
-                next_line += _PROGRESS_SECONDS
-    for (corpus, row_id, task), why in sorted(too_long.items())[:_NAMED]:
-        report.log(f"not asked: {task} row {row_id!r} of corpus {corpus!r}: {why}")
-    # In both modes or in none: a row's figures stand side by side.
-    kept = [one for one in answers if (one.corpus, one.row_id, one.task) not in too_long]
-    if not kept:
-        raise EvaluationError(
-            f"none of {len(rows)} held-out rows could be asked: {next(iter(too_long.values()))}"
-        )
-    return kept, len(too_long)
+def _listeners(models: ModelMeasures | None) -> list[str]:
+    """Who heard the spoken replies."""
+    found = ["the model itself, in Vanilla"]
+    if models is not None and models.transcript is not None:
+        found.append(f"Whisper ({models.transcript.model.name})")
+    if models is not None and models.mos:
+        found.append("DNSMOS")
+    return found
 
 
-@contextmanager
-def _pool(job: EvaluateJob, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that have loaded the model; when the block fails, what is waiting is dropped.
-
-    Raises:
-        EvaluationError: if one of the processes died.
-    """
-    # A server that has torch imported and forks: one import instead of one per worker, and no threads to inherit.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_HEAVY])
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=start, initargs=(job.model_dir, job.ratio)
-    )
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise EvaluationError(
-            f"one of {workers} decoding processes died: either the model in {job.model_dir} cannot be loaded, of "
-            "which the lines above speak, or the memory ran out"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cpu_workers(model_dir: Path) -> int:
-    """As many processes as there are cores for this one, and as fit into memory."""
-    weights = sum(path.stat().st_size for path in model_dir.glob("*.safetensors"))
-    fitting = psutil.virtual_memory().available // max(1, _MODEL_COPIES * weights)
-    return max(1, min(len(os.sched_getaffinity(0)), int(fitting)))
-
-
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    with replacing(path) as temporary:
-        table.write_parquet(temporary)
-
-
-def _track(run: TrackedRun, scores: pl.DataFrame, result: dict[str, Any], output_dir: Path) -> None:
+def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir: Path) -> None:
     figures: dict[str, dict[str, float]] = result["overall"]
     run.metrics(
         {f"{mode}/{name}": value for mode, values in figures.items() for name, value in values.items()}
     )
-    run.table(scores.to_dict(as_series=False), "scores.json")
+    run.table(tables.scores.to_dict(as_series=False), "scores.json")
+    run.table(tables.slices.to_dict(as_series=False), "slices.json")
     run.text(result["scores_markdown"], "scores.md")
-    run.artifact(output_dir / ROWS_FILE)
-    run.artifact(output_dir / SCORES_FILE)
+    run.text(result["slices_markdown"], "slices.md")
+    run.text(result["standard_sets_markdown"], "standard_sets.md")
+    for name in (ROWS_FILE, SCORES_FILE, SLICES_FILE):
+        run.artifact(output_dir / name)
 
 
 def _run(job: EvaluateJob, report: Reporter) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training_jobs.dialogue import Reply, SpeechModel
     from training_jobs.spec import Mode
 
+REFERENCE_EXTRA_TOKENS = 10  # that VITA-Audio's evaluation allows beyond the reference's characters
 _model: SpeechModel | None = None
 
 
@@ -28,6 +29,10 @@ class Answer:
         corpus, row_id, task: which row.
         hypothesis: the reply's text; for synthesis what the model reads back from its own speech; ``None`` where
             there was no speech to read back.
+        read_back: what the model reads back from the speech of its answer to a question; ``None`` as above.
+        capped: of a transcription, the text of the first tokens: as many as the reference has characters, and ten
+            more. Only the reference's own rules look at it (:mod:`training_jobs.reference_rules`).
+        spoken: the reply's audio token numbers.
         new_tokens: of the reply, read-back not counted.
         audio_tokens: among them.
         ended: whether the reply ended by itself.
@@ -43,6 +48,9 @@ class Answer:
     audio_tokens: int
     ended: bool
     seconds: float
+    read_back: str | None = None
+    capped: str | None = None
+    spoken: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer | TooL
     began = time.perf_counter()
     try:
         reply = _model.reply(row.messages, row.audio_tokens, mode, max_new_tokens)
-        hypothesis = _read_back(_model, reply, max_new_tokens) if row.task == "tts" else reply.text
+        read_back = None if row.task == "asr" else _read_back(_model, reply, max_new_tokens)
     except PromptTooLongError as error:
         return TooLong(row.corpus, row.row_id, row.task, str(error))
     except ValueError as error:
@@ -91,16 +99,27 @@ def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer | TooL
         row_id=row.row_id,
         task=row.task,
         mode=mode,
-        hypothesis=hypothesis,
+        hypothesis=read_back if row.task == "tts" else reply.text,
         new_tokens=len(reply.token_ids),
         audio_tokens=len(reply.audio_tokens),
         ended=reply.ended,
         seconds=time.perf_counter() - began,
+        read_back=read_back if row.task == "sqa" else None,
+        capped=_model.read(reply.token_ids[: len(row.reference) + REFERENCE_EXTRA_TOKENS]).text
+        if row.task == "asr"
+        else None,
+        spoken=tuple(reply.audio_tokens),
     )
 
 
 def _read_back(model: SpeechModel, spoken: Reply, max_new_tokens: int) -> str | None:
+    from training_jobs.dialogue import PromptTooLongError
+
     if not spoken.audio_tokens:
         return None
-    # Always the same listener, so that two modes differ by how they spoke only.
-    return model.transcribe(spoken.audio_tokens, "vanilla", max_new_tokens).text
+    try:
+        # Always the same listener, so that two modes differ by how they spoke only.
+        return model.transcribe(spoken.audio_tokens, "vanilla", max_new_tokens).text
+    except PromptTooLongError:
+        # Speech without an end is a failed reply; its row was asked, and counts.
+        return None

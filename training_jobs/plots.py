@@ -14,9 +14,19 @@ if TYPE_CHECKING:
 
 def figure_markdown(figure: Figure, title: str) -> str:
     """A figure as an image inside markdown."""
+    return image_markdown(figure_png(figure), title)
+
+
+def figure_png(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return buffer.getvalue()
+
+
+def image_markdown(png: bytes, title: str) -> str:
+    """A PNG file as an image inside markdown."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def loss_curve_markdown(title: str, steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> str:

@@ -139,19 +139,46 @@ MixtureSettings = Annotated[
 
 
 class EvaluationSettings(Strict):
-    """How much is evaluated."""
+    """How much is evaluated, and what listens to it.
 
-    max_rows_per_slice: int = Field(gt=0, description="held-out rows per task, language and speaker group")
+    Attributes:
+        max_rows_per_slice: held-out rows per task, corpus, language and speaker group.
+        max_rows_per_standard_set: the same for a standard set; ``None``: all of it.
+        reference_rules: also report the figures by VITA-Audio's own rules, beside these and not in the gate.
+        asr_model: directory with a CTranslate2 conversion of Whisper that listens to spoken replies, which may name
+            an environment variable as ``${NAME}``; ``None``, or a variable that is not set: the model itself only.
+        mos: DNSMOS of spoken replies; with ``asr_model``, it needs the extra ``listening``.
+    """
+
+    max_rows_per_slice: int = Field(gt=0)
+    max_rows_per_standard_set: int | None = Field(default=None, gt=0)
     max_new_tokens: int = Field(gt=0)
+    reference_rules: bool = False
+    asr_model: str | None = None
+    mos: bool = False
 
 
 class BenchmarkSettings(Strict):
     """How latency is measured."""
 
-    prompt_tokens: int = Field(gt=0)
+    prompt_tokens: list[Annotated[int, Field(gt=0)]] = Field(
+        min_length=1,
+        description="ascending; a length that with new_tokens exceeds the model's positions is left out",
+    )
     new_tokens: int = Field(gt=0)
-    repeats: int = Field(gt=1)
-    warmup: int = Field(gt=0)
+    repeats: list[Annotated[int, Field(gt=1)]] = Field(description="one for each length")
+    warmup: int = Field(gt=0, description="repeats of each length before those that count")
+
+    @model_validator(mode="after")
+    def _a_count_for_each_length(self) -> BenchmarkSettings:
+        if self.prompt_tokens != sorted(set(self.prompt_tokens)):
+            raise ValueError(f"prompt_tokens {self.prompt_tokens} must ascend")
+        if len(self.repeats) != len(self.prompt_tokens):
+            raise ValueError(
+                f"repeats {self.repeats} has {len(self.repeats)} counts for the {len(self.prompt_tokens)} lengths of "
+                f"prompt_tokens {self.prompt_tokens}"
+            )
+        return self
 
 
 class ProgramLimits(Strict):
@@ -194,6 +221,11 @@ def load_profile(name: ProfileName, folder: Path | None = None) -> Profile:
         raise ConfigurationError(f"{where}: {explain(error)}") from error
 
 
+def unset_variable(path: str) -> str | None:
+    """The first environment variable that a setting names and that is not set."""
+    return next(iter(_VARIABLE.findall(os.path.expandvars(path))), None)
+
+
 def base_model_directory(settings: BaseModelSettings) -> Path:
     """The published base model's directory, environment variables filled in.
 
@@ -203,10 +235,10 @@ def base_model_directory(settings: BaseModelSettings) -> Path:
     assert settings.directory is not None
     directory = Path(os.path.expandvars(settings.directory))
     if not (directory / "config.json").is_file():
-        unset = _VARIABLE.findall(str(directory))
+        unset = unset_variable(settings.directory)
         found = (
-            f"names ${unset[0]}, which is not set"
-            if unset
+            f"names ${unset}, which is not set"
+            if unset is not None
             else f"is {str(directory)!r}, which has no config.json"
         )
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""How replies are scored: word errors over a stated normalisation, exact match, and their sums per slice.
+"""How replies are scored: word errors after a published normalisation, exact match, and their sums per slice.
 
 Nothing here looks at the reference before the reply is complete, no reply is left out for being empty, and no
 word error rate is capped: a reply twice as long as its reference can score above 1.
@@ -6,17 +6,12 @@ word error rate is capped: a reply twice as long as its reference can score abov
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jiwer
 
-# Han with its extensions and compatibility forms, the ideographic zero and iteration marks, and kana: written
-# without spaces, so that each character is scored as a word of its own.
-_CJK = re.compile("[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_APOSTROPHES = str.maketrans("", "", "'’ʼ`")
+from training_jobs.normalisation import normalise_pair, normaliser_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class SliceScore:
     """Sums over the rows of one slice.
 
     Attributes:
-        word_errors: of ``words`` words in the references.
+        word_errors: of ``words`` words in the references; of characters in languages without spaces.
         wer: word errors by reference words; ``None`` where the references hold no word.
         cer: the same for characters, without the spaces.
         exact_match: share of rows whose words are all right and in order.
@@ -51,22 +46,15 @@ class SliceScore:
     no_reply: int
 
 
-def normalise(text: str) -> str:
-    """Words of ``text`` in lower case, separated by single spaces.
+def score_reply(
+    reference: str, hypothesis: str, language: str = "en", answers: Iterable[str] = ()
+) -> ReplyScore:
+    """Word and character errors (Levenshtein, by jiwer) of ``hypothesis``, both normalised for the language.
 
-    Compatibility forms are folded (NFKC); apostrophes go, all other punctuation and symbols part words; every
-    CJK character is a word of its own, so that Mandarin is scored per character.
+    Args:
+        answers: other texts that are as right as the reference; they count for ``exact`` only.
     """
-    folded = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
-    spaced = "".join(
-        " " if unicodedata.category(character)[0] in "PSZC" else character for character in folded
-    )
-    return " ".join(_CJK.sub(r" \g<0> ", spaced).split())
-
-
-def score_reply(reference: str, hypothesis: str) -> ReplyScore:
-    """Word and character errors (Levenshtein, by jiwer) of ``hypothesis`` after :func:`normalise` of both."""
-    wanted, said = normalise(reference), normalise(hypothesis)
+    wanted, said = normalise_pair(reference, hypothesis, language)
     words = jiwer.process_words(wanted, said)
     chars = jiwer.process_characters(wanted.replace(" ", ""), said.replace(" ", ""))
     return ReplyScore(
@@ -75,8 +63,28 @@ def score_reply(reference: str, hypothesis: str) -> ReplyScore:
         char_errors=chars.substitutions + chars.deletions + chars.insertions,
         chars=chars.hits + chars.substitutions + chars.deletions,
         # A reply without a word is never right, not even where the reference has none.
-        exact=bool(said) and wanted == said,
+        exact=bool(said) and any(_is_same(answer, hypothesis, language) for answer in (reference, *answers)),
     )
+
+
+def holds_answer(answers: Iterable[str], hypothesis: str, language: str) -> bool:
+    """Whether one of the answers is said in ``hypothesis``, word for word; after normalisation.
+
+    Whole words: ``one`` is not in ``someone``. Where no spaces part words, the characters must follow one another.
+    """
+    glue = "" if normaliser_of(language).unit == "character" else " "
+    for answer in answers:
+        wanted, said = (
+            glue.join(["", *text.split(), ""]) for text in normalise_pair(answer, hypothesis, language)
+        )
+        if wanted.strip() and wanted in said:
+            return True
+    return False
+
+
+def has_words(reference: str, hypothesis: str, language: str) -> bool:
+    """Whether anything of a reply is left to compare with the reference."""
+    return bool(normalise_pair(reference, hypothesis, language)[1])
 
 
 def aggregate(scores: Sequence[ReplyScore], no_reply: int) -> SliceScore | None:
@@ -94,3 +102,8 @@ def aggregate(scores: Sequence[ReplyScore], no_reply: int) -> SliceScore | None:
         exact_match=sum(score.exact for score in scores) / len(scores),
         no_reply=no_reply,
     )
+
+
+def _is_same(answer: str, hypothesis: str, language: str) -> bool:
+    wanted, said = normalise_pair(answer, hypothesis, language)
+    return wanted == said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,20 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 
 from assets.audio.raw_format import RawFormat
 from assets.audio.settings import AudioSettings, Segmentation
+from assets.corpora.file_roots import CorporaFileError as CorporaFileError
+from assets.corpora.file_roots import filled_root
 from assets.corpora.noise import is_noise, limits_of, noise_fault
 from assets.corpora.options import ReaderOptions
 from assets.corpora.readers import READER_NAMES, READERS, ReaderName
 from assets.corpora.root import CorpusRoot
 from assets.corpora.row_metadata import RowMetadata
 from assets.corpora.split import SplitRule
+from assets.corpora.standard import standard_items
 from assets.corpora.utterance import COMMON_FIELDS
 from validation.augmentation.recipe import NO_RECIPE, Recipe
 from validation.budget import Budget
 from validation.drift import DriftLimits
-from validation.errors import ConfigurationError, UserError
+from validation.errors import ConfigurationError
 from validation.leakage_rules import Evaluation
 from validation.listening.config import ModelMeasures
 from validation.schemas import Task
@@ -30,11 +31,6 @@ from validation.thresholds import ThresholdError, Thresholds
 
 # What `voxline corpora inspect` prints where a person must say something.
 FILL_IN = "FILL_IN"
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class CorporaFileError(UserError):
-    """A corpora file that says something that is not allowed; names the file, the entry, the value and what is."""
 
 
 class CorpusEntry(Strict):
@@ -171,9 +167,10 @@ class CorpusEntry(Strict):
 
 
 class CorporaFile(Strict):
-    """All corpora of a file, in its order, and what is for evaluation only."""
+    """All corpora of a file, in its order, the standard sets (names) last, and what is for evaluation only."""
 
     corpora: tuple[CorpusEntry, ...] = Field(min_length=1)
+    standard_sets: tuple[str, ...] = ()
     evaluation: Evaluation = Evaluation()
     augmentation: Recipe = NO_RECIPE
 
@@ -206,7 +203,8 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
         raise CorporaFileError(
             f"{path}: corpora: got {items!r:.80}; wanted is a list with at least one corpus"
         )
-    entries = [_entry(path, index, item) for index, item in enumerate(items)]
+    sets = list(standard_items(path, value.get("standard_sets") or {}))
+    entries = [_entry(path, index, item) for index, item in enumerate([*items, *sets])]
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:
@@ -218,7 +216,12 @@ def load_corpora(path: Path, check_roots: bool = True) -> CorporaFile:
             _check_root(path, entry)
     evaluation = _evaluation(path, value.get("evaluation"), seen)
     augmentation = _augmentation(path, value.get("augmentation"), entries)
-    return CorporaFile(corpora=tuple(entries), evaluation=evaluation, augmentation=augmentation)
+    return CorporaFile(
+        corpora=tuple(entries),
+        standard_sets=tuple(one["name"] for one in sets),
+        evaluation=evaluation,
+        augmentation=augmentation,
+    )
 
 
 def listing_digest(entry: CorpusEntry) -> str:
@@ -264,22 +267,12 @@ def _entry(path: Path, index: int, item: Any) -> CorpusEntry:
             f"{path}: {label}: reader: unknown reader {item.get('reader')!r}; allowed are {allowed}"
         )
     if isinstance(item.get("root"), str):
-        item = {**item, "root": _root(path, label, item["root"])}
+        item = {**item, "root": filled_root(path, label, item["root"])}
     try:
         return CorpusEntry.model_validate(item)
     except ValidationError as error:
         allowed = _allowed(CorpusEntry)
         raise CorporaFileError(f"{path}: {label}: {explain(error)}; allowed keys are {allowed}") from error
-
-
-def _root(path: Path, label: str, root: str) -> str:
-    for name in _VARIABLE.findall(root):
-        if name not in os.environ:
-            raise CorporaFileError(
-                f"{path}: {label}: root: {root!r} names the variable {name}, which is not set"
-            )
-    filled = _VARIABLE.sub(lambda match: os.environ[match[1]], root)
-    return filled if "://" in filled or not filled else str((path.parent / filled).resolve())
 
 
 def _check_root(path: Path, entry: CorpusEntry) -> None:

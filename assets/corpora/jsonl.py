@@ -2,9 +2,9 @@
 
 Each ``<|audio|>`` of a line becomes an utterance ``<row id>#<marker>`` that the data steps treat like any other; a
 line without audio becomes one utterance without. A line may have ``id``, ``speaker``, ``language``, ``topic``,
-``difficulty``, ``licence``, ``consent`` and ``metadata`` (an object of texts and numbers) besides ``messages`` and
-``audios``. Empty lines are no rows. Audio that no line names belongs to nobody and is not read:
-a root may hold much else.
+``difficulty``, ``licence``, ``consent``, ``metadata`` (an object of texts and numbers) and ``answers`` (texts that
+are as right as the reply) besides ``messages`` and ``audios``. Empty lines are no rows. Audio that no line names
+belongs to nobody and is not read: a root may hold much else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from assets.corpora.rows import places
 from assets.corpora.utterance import Row, SourceProblem, Utterance
 
 _STATED = ("topic", "difficulty", "licence", "consent")
-_KEYS = frozenset({"messages", "audios", "id", "speaker", "language", "metadata", *_STATED})
+_KEYS = frozenset({"messages", "audios", "id", "speaker", "language", "metadata", "answers", *_STATED})
 
 
 class JsonlOptions(JsonLinesOptions):
@@ -89,7 +89,12 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         tasks=("text",),
         conversation_id=row_id,
         messages=dump_json(messages),
-        fields={**_metadata(value.get("metadata")), "file": name, "conversation_id": row_id},
+        fields={
+            **_metadata(value.get("metadata")),
+            **_answers(value.get("answers")),
+            "file": name,
+            "conversation_id": row_id,
+        },
         **stated,
     )
     if not audios:
@@ -105,6 +110,14 @@ def _utterances(value: Any, row_id: str, source: str, name: str) -> list[Utteran
         )
         for marker, (audio, text) in enumerate(zip(audios, spoken_texts(messages), strict=True))
     ]
+
+
+def _answers(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise MessagesError(f"answers must be a list of texts, got {value!r:.80}")
+    return {"answers": dump_json(value)}
 
 
 def _metadata(value: Any) -> dict[str, str]:

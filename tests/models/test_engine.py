@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import resource
-from itertools import cycle
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,25 +182,17 @@ def test_a_model_without_modules_cannot_boost(make_model: Any) -> None:
         engine.stream([1], [1, 10, 4, 10], 4)
 
 
-def test_a_thousand_generations_leave_memory_where_it_was(make_model: Any) -> None:
-    engine = Engine(make_model(), audio_words=AudioWords(first=30, count=12, others=(2,)))
-    schedules = cycle(SCHEDULE_LISTS)
-
-    def some(count: int) -> None:
-        for number in range(count):
-            tokens = engine.stream([1] * (1 + number % 40), next(schedules), 12, constrained=bool(number % 2))
-            for _ in range(1 + number % 12):  # most are left in the middle
-                next(tokens)
-
-    some(100)  # until what is kept once is there
-    gc.collect()
-    before, tensors = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _tensors()
-    some(1000)
-    gc.collect()
-    assert _tensors() == tensors
-    # In KiB. One generation's caches are larger than a hundredth of this.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4096
-
-
-def _tensors() -> int:
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+def test_a_thousand_generations_leave_memory_where_it_was() -> None:
+    # In a process of its own: what other tests leave behind, and when it is collected, is not of interest.
+    roots = [str(Path(__file__).parents[depth]) for depth in (1, 2)]
+    said = subprocess.run(
+        [sys.executable, "-m", "many_generations", "1000"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    grown_kib, tensors, decoders = map(int, said.split())
+    assert (tensors, decoders) == (0, 0)
+    # The allocator's own unrest is some 5,000, for 1,000 as for 8,000 generations; caches that stay would be 33,000.
+    assert grown_kib < 16_384

@@ -12,8 +12,9 @@ import pytest
 
 from models import load_audio_tokenizer, load_model, save_model
 from training_jobs.evaluate import evaluate
+from training_jobs.evaluation_figures import overall
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, held_out_rows
-from training_jobs.evaluation_tables import overall, row_table, score_table
+from training_jobs.evaluation_tables import row_table, score_table
 from training_jobs.evaluation_worker import Answer
 from training_jobs.jobs import EvaluateJob, Tracking, read_result
 from training_jobs.profile import EvaluationSettings
@@ -51,6 +52,8 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
             "asr_unseen_cer": 0.0,
             "asr_unseen_exact": 1.0,
             "sqa_exact": 1.0,
+            "sqa_contains": 1.0,
+            "sqa_spoken_contains": 1.0,
             "tts_wer": 0.0,
             "tts_exact": 1.0,
         }

@@ -85,7 +85,7 @@ def test_a_stage_that_does_not_fit_is_named(stage: Stage, changes: dict[str, Any
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"benchmark": {"prompt_tokens": 21}}, "benchmark.prompt_tokens 21 is less than the 22"),
+        ({"benchmark": {"prompt_tokens": [21, 256]}}, "benchmark.prompt_tokens 21 is less than the 22"),
         (
             {"benchmark": {"new_tokens": 9}},
             r"benchmark.new_tokens 9 is less than the 10 after which ratio \[1, 10,",
@@ -94,7 +94,7 @@ def test_a_stage_that_does_not_fit_is_named(stage: Stage, changes: dict[str, Any
         ({"evaluation": {"max_new_tokens": 2048}}, "evaluation.max_new_tokens 2048 leaves no room"),
     ],
 )
-def test_a_benchmark_that_cannot_be_run_is_refused(changes: dict[str, dict[str, int]], said: str) -> None:
+def test_a_benchmark_that_cannot_be_run_is_refused(changes: dict[str, dict[str, Any]], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         check_run(profile_with(**changes), specs_of("tiny"))
 
