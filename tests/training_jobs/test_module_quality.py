@@ -98,14 +98,14 @@ def test_a_kind_without_labels_has_no_figures(model: Any) -> None:
     silent = [one for one in found.levels if one.kind == "audio"]
     assert all((one.labels, one.agreement, one.accuracy, one.loss) == (0, None, None, None) for one in silent)
     assert not any("audio" in name for name in found.metrics())
-    assert "| module 2 | 3 |" in found.to_markdown() and found.to_markdown().endswith("| 0 | – | – | – |")
+    assert "| module 2 | 2 |" in found.to_markdown() and found.to_markdown().endswith("| 0 | – | – | – |")
 
 
 def test_modules_that_know_their_rows_agree_with_the_backbone(trained: Any) -> None:
     lake, digest = Lake(trained.lake), load_audio_tokenizer(trained.tokenizer_dir).digest
     speech = SpeechModel.load(Path(trained.model_dir))
     scored = held_out_rows(lake, ["words"], digest, 9, seed=0).rows
-    positions = speech.model.config.max_position_embeddings
+    positions = speech.engine.config.max_position_embeddings
     rows, too_long = held_out_replies(lake, scored, digest, speech.tokenizer, (1, 10, 4, 10), positions)
     assert (len(rows), too_long) == (18, 0)
     first = speech.tokenizer.convert_tokens_to_ids("<|audio_0|>")
