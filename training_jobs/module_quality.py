@@ -145,7 +145,9 @@ def _window_sums(model: MctpForCausalLM, window: Sequence[Row], audio_ids: range
     )
     segments_1T = segments_of(positions_1T)
     found = []
-    own_T = torch.full_like(ids_1T[0], IGNORED)  # by the place of the token: what the backbone would say there
+    own_T = torch.full_like(
+        ids_1T[0], IGNORED
+    )  # by the place of the token: what the backbone would say there
     for level, states_1TD in enumerate(level_states(model, ids_1T, positions_1T)):
         targets_T = shifted_labels(labels_1T, segments_1T, level + 1)[0]
         at_N = (targets_T != IGNORED).nonzero().flatten()
@@ -172,7 +174,9 @@ def _choices(model: MctpForCausalLM, states_ND: Tensor, targets_N: Tensor) -> tu
     weight_VD = model.lm_head.weight
     chunk = chunk_rows(weight_VD.shape[1], weight_VD.shape[0], weight_VD.device.type)
     choices, nats = [targets_N[:0]], [states_ND.new_zeros(0, dtype=torch.float64)]
-    for states_CD, targets_C in zip(states_ND.split(chunk), targets_N.split(chunk), strict=True):
+    for states_CD, targets_C in zip(
+        torch.split(states_ND, chunk), torch.split(targets_N, chunk), strict=True
+    ):
         # As decoding chooses: in the type that the head computes in. Only the loss needs more.
         scores_CV = states_CD @ weight_VD.T
         choices.append(scores_CV.argmax(dim=-1))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from plain_decoding import logits_of
+from transformers import AutoTokenizer
 
 from models import MctpConfig, MctpForCausalLM, load_audio_tokenizer
-from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationError, held_out_rows
-from training_jobs.held_out_replies import held_out_replies
+from training_jobs.held_out_replies import held_out_replies, quality_of_modules
 from training_jobs.module_quality import measure
 from training_jobs.rows import IGNORED
 from validation.lake import Lake
 
 AUDIO = range(20, 36)
 MODULES = 3
+RATIO = (1, 10, 4, 10)
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def model() -> MctpForCausalLM:
         )
     )
     with torch.no_grad():
-        # Tokens that follow from the last one mostly, so that levels agree now and then.
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.2)
-        model.lm_head.weight[1:30] *= 0.3
+        # Few words ever win, so that levels agree now and then.
+        model.lm_head.weight[[7, 25, 30]] *= 8
     return model.eval()
 
 
@@ -103,17 +103,23 @@ def test_a_kind_without_labels_has_no_figures(model: Any) -> None:
 
 def test_modules_that_know_their_rows_agree_with_the_backbone(trained: Any) -> None:
     lake, digest = Lake(trained.lake), load_audio_tokenizer(trained.tokenizer_dir).digest
-    speech = SpeechModel.load(Path(trained.model_dir))
     scored = held_out_rows(lake, ["words"], digest, 9, seed=0).rows
-    positions = speech.engine.config.max_position_embeddings
-    rows, too_long = held_out_replies(lake, scored, digest, speech.tokenizer, (1, 10, 4, 10), positions)
-    assert (len(rows), too_long) == (18, 0)
-    first = speech.tokenizer.convert_tokens_to_ids("<|audio_0|>")
-    found = measure(speech.model, rows, range(first, first + 32))
+    found, too_long = quality_of_modules(lake, scored, digest, trained.model_dir, RATIO)
+    assert too_long == 0
     assert {one.agreement for one in found.levels if one.level != "backbone" and one.labels} == {1.0}
     assert {one.accuracy for one in found.levels if one.labels} == {1.0}
+    assert all(one.labels for one in found.levels if one.level == "backbone")
 
-    _, left_out = held_out_replies(lake, scored, digest, speech.tokenizer, (1, 10, 4, 10), 40)
-    assert left_out > 0
+
+def test_rows_longer_than_the_model_are_counted_and_missing_tokens_named(trained: Any) -> None:
+    lake, digest = Lake(trained.lake), load_audio_tokenizer(trained.tokenizer_dir).digest
+    scored = held_out_rows(lake, ["words"], digest, 9, seed=0).rows
+    tokenizer = AutoTokenizer.from_pretrained(trained.model_dir)
+    rows, too_long = held_out_replies(lake, scored, digest, tokenizer, RATIO, positions=512)
+    assert (len(rows), too_long) == (18, 0)
+    middle = sorted(len(ids) for ids, _ in rows)[9]
+    fitting, too_long = held_out_replies(lake, scored, digest, tokenizer, RATIO, middle)
+    assert fitting == [row for row in rows if len(row[0]) <= middle] and len(fitting) + too_long == 18
+    assert too_long
     with pytest.raises(EvaluationError, match="has no tokens of tokenizer ffff"):
-        held_out_replies(lake, scored, "ffff", speech.tokenizer, (1, 10, 4, 10), positions)
+        held_out_replies(lake, scored, "ffff", tokenizer, RATIO, positions=40)
