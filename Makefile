@@ -61,6 +61,7 @@ bench: install ## Measure the audio path, the decode modes and training steps
 	@$(BIN)/python tests/bench/scale.py --again
 	@$(BIN)/python tests/bench/scale.py --rows 100000 1000000 10000000 --files 0 --steps accepted_utterances leakage training_jsonl
 	@$(BIN)/python tests/bench/decoding.py
+	@$(BIN)/python tests/bench/verified.py
 	@$(BIN)/python tests/bench/decoding_width.py
 	@$(BIN)/python tests/bench/goldens.py
 	@$(BIN)/python tests/bench/attention.py

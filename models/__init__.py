@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         make_byte_tokenizer,
     )
     from models.tokenizers import AudioTokenizer, load_audio_tokenizer
+    from models.verified import Acceptance
     from models.words import AudioWords
 
 _HOMES = {
     "AudioSegment": "models.streaming",
+    "Acceptance": "models.verified",
     "AudioTokenizer": "models.tokenizers",
     "AudioWords": "models.words",
     "Conversation": "models.conversation",
@@ -60,6 +62,7 @@ _HOMES = {
 
 __all__ = [
     "SCHEDULES",
+    "Acceptance",
     "AudioSegment",
     "AudioTokenizer",
     "AudioWords",

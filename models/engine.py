@@ -13,6 +13,7 @@ from models.errors import ModelError
 from models.mctp import MctpForCausalLM
 from models.sampling import Chooser, Sampling
 from models.schedules import schedule_pairs
+from models.verified import Acceptance, VerifiedDecoder, decide_verified
 from models.words import AudioWords
 
 EndTokens = int | Collection[int] | None
@@ -92,6 +93,59 @@ class Engine:
         memory = Memory(self.weights, 1, len(prompt) + max_new_tokens, most_modules(pairs))
         decoder = Decoder(memory, 0, prompt, self.chooser(sampling), constrained)
         return decide(decoder, pairs, max_new_tokens, stops)
+
+    def stream_verified(
+        self,
+        prompt_ids: Sequence[int],
+        drafts: int,
+        max_new_tokens: int,
+        eos_token_id: EndTokens = None,
+        *,
+        constrained: bool = False,
+        acceptance: Acceptance | None = None,
+    ) -> Iterator[int]:
+        """Decode as Vanilla does, the likeliest token each time, with modules that draft and a backbone that checks.
+
+        In float32 the ids are Vanilla's. In 16 bits the backbone's two likeliest words may tie, and one pass over
+        several rows may then settle it otherwise than one row at a time, as batches may.
+
+        Args:
+            prompt_ids, max_new_tokens, eos_token_id: as :meth:`stream` has them.
+            drafts: tokens that modules add before the backbone looks at them, one per module.
+            constrained: draft audio words only, which is faster; the ids are the same.
+            acceptance: counts what becomes of the drafts.
+
+        Raises:
+            ModelError: at the call, as :meth:`stream`, and for ``drafts`` below 1 or more than there are modules.
+        """
+        modules = self.config.num_nextn_predict_layers
+        if not 1 <= drafts <= modules:
+            raise ModelError(
+                f"verified decoding with {drafts} drafts: at least 1 is needed, one module drafts one token, and the "
+                f"model has {modules} modules"
+            )
+        prompt = check_prompt(prompt_ids, max_new_tokens, self.config)
+        stops = stop_ids(eos_token_id)
+        memory = Memory(self.weights, 1, len(prompt) + max_new_tokens, drafts)
+        decoder = VerifiedDecoder(memory, 0, prompt, self.chooser(None), constrained)
+        counted = Acceptance() if acceptance is None else acceptance
+        return decide_verified(decoder, drafts, max_new_tokens, stops, counted)
+
+    def generate_verified(
+        self,
+        prompt_ids: Sequence[int],
+        drafts: int,
+        max_new_tokens: int,
+        eos_token_id: EndTokens = None,
+        *,
+        constrained: bool = False,
+        acceptance: Acceptance | None = None,
+    ) -> list[int]:
+        """The new ids that :meth:`stream_verified` gives, as a list."""
+        given = self.stream_verified(
+            prompt_ids, drafts, max_new_tokens, eos_token_id, constrained=constrained, acceptance=acceptance
+        )
+        return list(given)
 
     def generate_batch(
         self,

@@ -10,31 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from plain_decoding import logits_of
 from torch import Tensor
 
 from models import AudioWords, Engine, Sampling, generate
-from models.packed_attention import attention_arguments
-from models.packing import segments_of
 
 PROMPTS = [[3, 1, 4, 1, 5], [9], [2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2], [3, 8]]
 SCHEDULE_LISTS = [[1, 0], [1, 3], [1, 1, 2, 3, 1, 0], [2, 2]]
-
-
-def logits_of(model: Any, tokens: list[int], level: int) -> Tensor:
-    """What the backbone (level 0) or module ``level - 1`` says of the next token, everything computed anew."""
-    ids_1T = torch.tensor([tokens])
-    positions_1T = torch.arange(len(tokens))[None]
-    attention = attention_arguments(segments_of(positions_1T), "sdpa", torch.float32)
-    with torch.no_grad():
-        embeddings = model.model.embed_tokens(ids_1T)
-        attention["position_embeddings"] = model.model.rotary_emb(embeddings, positions_1T)
-        state = embeddings
-        for layer in model.model.layers[: model.config.backbone_layers]:
-            state = layer(state, **attention)
-        state = model.model.norm(state)
-        for index in range(level):
-            state = model._run_module(index, embeddings, state, attention)
-        return model.lm_head(state)[0, len(tokens) - 1 - level]
 
 
 def draw(logits_V: Tensor, tokens: list[int], sampling: Sampling, generator: torch.Generator) -> int:

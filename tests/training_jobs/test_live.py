@@ -209,7 +209,7 @@ def test_the_service_streams_what_it_answers(
 def random_model(model: SpeechModel, modules: int) -> SpeechModel:
     torch.manual_seed(0)
     config = MctpConfig(
-        vocab_size=model.model.config.vocab_size,
+        vocab_size=model.engine.config.vocab_size,
         hidden_size=16,
         intermediate_size=16,
         num_attention_heads=2,
