@@ -55,7 +55,7 @@ def race(
     settings = job.benchmark
     length = settings.prompt_tokens[0]
     prompts = {
-        name: [prompt.token_ids for prompt in make_prompts(models[name], heard, length, _PROMPTS)]
+        name: make_prompts(models[name], heard, length, _PROMPTS)
         for name, heard in zip((CANDIDATE, CHAMPION), rows, strict=True)
     }
     warmups = [settings.warmup]
