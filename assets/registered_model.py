@@ -47,6 +47,7 @@ def build() -> dg.AssetsDefinition:
             lambda directory: RegisterJob(
                 lake=workspace.lake_root,
                 corpora=workspace.corpus_names,
+                standard_sets=list(workspace.corpora.standard_sets),
                 model_dir=final.model_dir,
                 tokenizer_dir=final.tokenizer_dir,
                 ratio=final.spec.ratio,

@@ -174,6 +174,7 @@ def _held_out(job: RegisterJob) -> HeldOut:
         load_audio_tokenizer(job.tokenizer_dir).digest,
         job.evaluation.max_rows_per_slice,
         job.seed,
+        dict.fromkeys(job.standard_sets, job.evaluation.max_rows_per_standard_set),
     )
 
 

@@ -128,7 +128,7 @@ def _comparison(
         difference=interval.value,
         low=interval.low,
         high=interval.high,
-        limit=thresholds.max_wer_increase if is_error else -thresholds.max_exact_decrease,
+        limit=thresholds.max_wer_increase if is_error else 0.0 - thresholds.max_exact_decrease,
         more_is_worse=is_error,
         basis=basis,
     )

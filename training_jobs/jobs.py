@@ -164,6 +164,7 @@ class RegisterJob(Strict):
 
     lake: str
     corpora: list[str]
+    standard_sets: list[str] = Field(default=[], description="those of corpora that are standard sets")
     model_dir: Path
     tokenizer_dir: Path
     ratio: tuple[int, ...]
