@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +40,7 @@ def main() -> None:
     engine, prompts, weights = random_weights() if home is None else trained_weights(home)
     modules = engine.config.num_nextn_predict_layers
     ways: dict[str, Stream] = {
-        mode: lambda prompt, schedule=SCHEDULES[mode]: engine.stream(prompt, schedule, NEW_TOKENS)  # type: ignore[misc]
+        mode: partial(engine.stream, schedule=SCHEDULES[mode], max_new_tokens=NEW_TOKENS)
         for mode in ("vanilla", "boost", "turbo")
         if max(SCHEDULES[mode][1::2]) <= modules
     }
@@ -47,17 +48,18 @@ def main() -> None:
     for drafts in (one for one in DRAFTS if one <= modules):
         name = f"verified, {drafts} drafts"
         found[name] = Acceptance()
-        ways[name] = lambda prompt, drafts=drafts, name=name: engine.stream_verified(  # type: ignore[misc]
-            prompt, drafts, NEW_TOKENS, acceptance=found[name]
+        ways[name] = partial(
+            engine.stream_verified, drafts=drafts, max_new_tokens=NEW_TOKENS, acceptance=found[name]
         )
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     unequal = 0
     for repeat, prompt in enumerate(prompts):
         if repeat == 1:  # the first is the warm-up
-            found |= {name: Acceptance() for name in found}
+            for counted in found.values():
+                counted.rounds = counted.drafted = counted.accepted = 0
         ids = {}
         for name, begin in ways.items():
-            timing = time_stream(lambda begin=begin, prompt=prompt: begin(prompt), lambda: None)
+            timing = time_stream(partial(begin, prompt), lambda: None)
             ids[name] = timing.token_ids
             if repeat:
                 seconds[name].append(timing.arrivals_s[-1])
