@@ -1,4 +1,4 @@
-"""Scores a checkpoint on the held-out rows, in Vanilla and in Boost decoding: ``python -m training_jobs.evaluate``.
+"""Scores a checkpoint on held-out rows, in Vanilla, Boost and other modes: ``python -m training_jobs.evaluate``.
 
 Leaves in the job's output directory ``rows.parquet`` (each row and mode: reference, hypothesis, errors),
 ``scores.parquet`` (each slice = task x corpus x language x speaker group, and mode), ``slices.parquet`` (by language,
@@ -12,6 +12,8 @@ speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` 
 - ``intervals``: per mode and figure the ends of its 95 % bootstrap interval, and ``boost_minus_vanilla``: per figure
   the paired difference with its interval;
 - ``slices``: those of ``slices.parquet`` (of the speakers the worst);
+- ``modules``: per level (backbone and modules) and kind of label, text or audio: agreement with the backbone's own
+  next token, accuracy, loss in nats; ``module_metrics``, the same flat; ``replies_too_long``, rows left out of it;
 - ``listeners``: who heard the spoken replies;
 - ``normalisers``: per language what texts went through and what errors are counted in;
 - ``standard_sets``: per set of ``standard_sets.yaml`` its status (``skipped: …`` where no root is configured), and
@@ -19,12 +21,14 @@ speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` 
 - ``reference_rules``: VITA-Audio's own way of the same answers, where that is asked for; else ``null``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
-  ``scores_markdown``, ``slices_markdown``, ``standard_sets_markdown``.
+  ``scores_markdown``, ``schedules_markdown`` (each mode beside Vanilla), ``modules_markdown``, ``slices_markdown``,
+  ``standard_sets_markdown``.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +38,7 @@ import polars as pl
 from training_jobs.evaluation_answers import answers_of
 from training_jobs.evaluation_figures import differences, intervals, overall
 from training_jobs.evaluation_listening import listen
-from training_jobs.evaluation_rows import HeldOut, held_out_rows
+from training_jobs.evaluation_rows import EvaluationRow, HeldOut, held_out_rows
 from training_jobs.evaluation_slices import SLICES_FILE, shortened, slice_table, slices_markdown
 from training_jobs.evaluation_tables import row_table, score_table, scores_markdown
 from training_jobs.jobs import EvaluateJob, write_result
@@ -43,6 +47,7 @@ from training_jobs.normalisation import normaliser_of
 from training_jobs.program import program_main
 from training_jobs.reference_rules import reference_rules
 from training_jobs.reporting import Reporter
+from training_jobs.schedule_quality import schedule_table, schedules_markdown
 from training_jobs.standard_results import standard_markdown, standard_results
 from training_jobs.tracking import TrackedRun, tracked_run
 from validation.atomic import replacing
@@ -52,7 +57,6 @@ if TYPE_CHECKING:
     from training_jobs.spec import Mode
     from validation.listening.config import ModelMeasures
 
-SCORED_MODES: tuple[Mode, ...] = ("vanilla", "boost")
 ROWS_FILE = "rows.parquet"
 SCORES_FILE = "scores.parquet"
 
@@ -69,7 +73,7 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
     began = time.monotonic()
     settings = job.settings
     models = listening_of(settings)
-    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(SCORED_MODES)}
+    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(settings.modes)}
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
         held_out = held_out_rows(
             Lake(job.lake),
@@ -81,16 +85,16 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
         )
         slices = len({row.slice_key for row in held_out.rows})
         report.log(
-            f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {' and '.join(SCORED_MODES)}"
+            f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {', '.join(settings.modes)}"
         )
         answers, too_long = answers_of(
-            job.model_dir, job.ratio, held_out.rows, SCORED_MODES, settings.max_new_tokens, report
+            job.model_dir, job.ratio, held_out.rows, settings.modes, settings.max_new_tokens, report
         )
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
         listened = listen(held_out.rows, answers, job.tokenizer_dir, models, report)
         tables = _Tables.of(row_table(held_out.rows, answers, listened), job.seed)
         tables.write(job.output_dir)
-        result = _result(tables, held_out, left_out, job.seed)
+        result = _result(tables, held_out, left_out, settings.modes, job.seed)
         result["reference_rules"] = (
             reference_rules(held_out.rows, answers, listened) if settings.reference_rules else None
         )
@@ -98,8 +102,9 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
         result |= {
             "listeners": _listeners(models),
             "standard_sets": sets,
-            "standard_sets_markdown": standard_markdown(sets, SCORED_MODES),
+            "standard_sets_markdown": standard_markdown(sets, settings.modes),
         }
+        result |= _modules(job, held_out.rows)
         result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
         _track(run, tables, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
@@ -125,15 +130,16 @@ class _Tables:
                 table.write_parquet(temporary)
 
 
-def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: int) -> dict[str, Any]:
+def _result(
+    tables: _Tables, held_out: HeldOut, left_out: dict[str, int], modes: Sequence[Mode], seed: int
+) -> dict[str, Any]:
     rows, figures = tables.rows, overall(tables.rows)
     slices, speakers_left_out = shortened(tables.slices)
-    vanilla, boost = SCORED_MODES
     return {
         "overall": figures,
         **{f"{mode}_{name}": value for mode, values in figures.items() for name, value in values.items()},
         "intervals": intervals(rows, seed),
-        "boost_minus_vanilla": differences(rows, boost, vanilla, seed),
+        "boost_minus_vanilla": differences(rows, "boost", "vanilla", seed),
         "slices": slices,
         "slices_speakers_left_out": speakers_left_out,
         "normalisers": {
@@ -143,8 +149,24 @@ def _result(tables: _Tables, held_out: HeldOut, left_out: dict[str, int], seed: 
         "held_out_digest": held_out.digest,
         "left_out": left_out,
         "cut_replies": int((~rows["ended"]).sum()),
-        "scores_markdown": scores_markdown(tables.scores, SCORED_MODES),
-        "slices_markdown": slices_markdown(tables.slices, SCORED_MODES),
+        "scores_markdown": scores_markdown(tables.scores, modes),
+        "slices_markdown": slices_markdown(tables.slices, modes),
+        "schedules_markdown": schedules_markdown(schedule_table(rows, seed)),
+    }
+
+
+def _modules(job: EvaluateJob, rows: Sequence[EvaluationRow]) -> dict[str, Any]:
+    """How good each module is on the replies of these rows."""
+    from models import load_audio_tokenizer
+    from training_jobs.held_out_replies import quality_of_modules
+
+    digest = load_audio_tokenizer(job.tokenizer_dir).digest
+    quality, too_long = quality_of_modules(Lake(job.lake), rows, digest, job.model_dir, job.ratio)
+    return {
+        "modules": quality.to_records(),
+        "module_metrics": quality.metrics(),
+        "modules_markdown": quality.to_markdown(),
+        "replies_too_long": too_long,
     }
 
 
@@ -163,6 +185,9 @@ def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir:
     run.metrics(
         {f"{mode}/{name}": value for mode, values in figures.items() for name, value in values.items()}
     )
+    run.metrics(result["module_metrics"])
+    run.text(result["modules_markdown"], "modules.md")
+    run.text(result["schedules_markdown"], "schedules.md")
     run.table(tables.scores.to_dict(as_series=False), "scores.json")
     run.table(tables.slices.to_dict(as_series=False), "slices.json")
     run.text(result["scores_markdown"], "scores.md")

@@ -122,7 +122,7 @@ def held_out_rows(
             f"nothing to evaluate: corpora {list(corpora)} in {lake.url} have no held-out row (split test) with a "
             "transcript, a spoken question or a text to speak; add a split rule to the corpora file"
         )
-    tokens = _tokens(lake, corpora, tokenizer_digest, [record for _, record, _ in taken])
+    tokens = stored_tokens(lake, corpora, tokenizer_digest, [record for _, record, _ in taken])
     rows = [_with_tokens(row, record, tokens, tokenizer_digest) for _, record, row in taken]
     return HeldOut(rows, {reason: count for reason, count in left_out.items() if count})
 
@@ -205,7 +205,7 @@ def _with_tokens(
     return replace(row, audio_tokens=[list(ids) for ids, _ in found], seconds=heard_s)
 
 
-def _tokens(
+def stored_tokens(
     lake: Lake, corpora: Sequence[str], tokenizer_digest: str, records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Tokens]:
     """Tokens and seconds of the records' recordings as stored, by digest; what is scored is never augmented."""

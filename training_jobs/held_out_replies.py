@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, _tokens
+from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, stored_tokens
 from training_jobs.rows import encode_row, vocabulary_of
 from validation.lake import Lake
 
@@ -60,7 +60,7 @@ def held_out_replies(
     wanted = pl.DataFrame({name: [getattr(row, name) for row in rows] for name in ("corpus", "row_id")})
     table = pl.concat([lake.read_table("training_rows", corpus) for corpus in corpora])
     records = table.filter(split="test").join(wanted.unique(), on=["corpus", "row_id"], how="semi").to_dicts()
-    tokens = _tokens(lake, corpora, tokenizer_digest, records)
+    tokens = stored_tokens(lake, corpora, tokenizer_digest, records)
     encoded = []
     for record in records:
         if lacking := [digest for digest in record["audio_digests"] if digest not in tokens]:

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from training_jobs.mixture_rules import Condition, WeightBy
-from training_jobs.spec import ProfileName, layered, layers_of
+from training_jobs.spec import Mode, ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
 from validation.strict import Strict, StrictKeys, explain, read_yaml_mapping
 from validation.tasks import RowTask
@@ -142,6 +142,8 @@ class EvaluationSettings(Strict):
     """How much is evaluated, and what listens to it.
 
     Attributes:
+        modes: decode modes that the rows are scored in; among them Vanilla, which the others are compared with, and
+            Boost, which is served.
         max_rows_per_slice: held-out rows per task, corpus, language and speaker group.
         max_rows_per_standard_set: the same for a standard set; ``None``: all of it.
         reference_rules: also report the figures by VITA-Audio's own rules, beside these and not in the gate.
@@ -150,12 +152,22 @@ class EvaluationSettings(Strict):
         mos: DNSMOS of spoken replies; with ``asr_model``, it needs the extra ``listening``.
     """
 
+    modes: tuple[Mode, ...] = ("vanilla", "boost")
     max_rows_per_slice: int = Field(gt=0)
     max_rows_per_standard_set: int | None = Field(default=None, gt=0)
     max_new_tokens: int = Field(gt=0)
     reference_rules: bool = False
     asr_model: str | None = None
     mos: bool = False
+
+    @field_validator("modes")
+    @classmethod
+    def _with_those_compared(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        if lacking := [mode for mode in ("vanilla", "boost") if mode not in modes]:
+            raise ValueError(f"modes {list(modes)} lack {' and '.join(lacking)}")
+        if len(set(modes)) < len(modes):
+            raise ValueError(f"modes {list(modes)} name one twice")
+        return modes
 
 
 class BenchmarkSettings(Strict):

@@ -43,9 +43,10 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
 ) -> None:
     job = _job(trained, tracking, tmp_path)
-    settings = job.settings.model_copy(update={"reference_rules": True})
+    modes = ("vanilla", "balance", "boost")
+    settings = job.settings.model_copy(update={"reference_rules": True, "modes": modes})
     result = evaluate(job.model_copy(update={"settings": settings}), report)
-    for mode in ("vanilla", "boost"):
+    for mode in modes:
         assert result["overall"][mode] == {
             "asr_known_wer": 0.0,
             "asr_known_cer": 0.0,
@@ -60,7 +61,7 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
             "tts_exact": 1.0,
         }
     rows = pl.read_parquet(tmp_path / "rows.parquet")
-    assert len(rows) == 2 * 2 * 3 * 2  # rows x voices x tasks x modes
+    assert len(rows) == 2 * 2 * 3 * 3  # rows x voices x tasks x modes
     assert rows["ended"].all()
     assert set(pl.read_parquet(tmp_path / "scores.parquet")["speaker_group"]) == {"known", "unseen"}
     assert result["left_out"] == {"beyond max_rows_per_slice": 6}
@@ -81,10 +82,15 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     rules = result["reference_rules"]["overall"]["boost"]
     assert (rules["tts_wer"], rules["sqa_contains"], rules["silent_replies_left_out"]) == (0.0, 1.0, 0)
     assert not [name for name in result["overall"]["boost"] if "reference" in name]
+    modules = {one["level"]: one for one in result["modules"] if one["kind"] == "audio"}
+    assert list(modules) == ["backbone", *(f"module_{index}" for index in range(len(modules) - 1))]
+    assert modules["module_0"]["labels"] and modules["module_0"]["agreement"] > 0.9
+    assert "balance" in result["schedules_markdown"]
     assert read_result(tmp_path) == result
     run = connect(tracking).get_run(result["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["boost/asr_known_exact"] == 1.0
+    assert run.data.metrics["modules/module_0_audio_agreement"] == modules["module_0"]["agreement"]
 
 
 def test_rows_too_long_for_the_model_are_left_out_by_name_and_the_others_scored(
@@ -162,3 +168,12 @@ def test_silence_counts_as_failure_and_a_figure_without_rows_is_absent() -> None
     table = row_table([row], [silent])
     assert overall(table) == {"boost": {"tts_wer": 1.0, "tts_exact": 0.0}}
     assert score_table(table).select("rows", "wer", "no_reply").rows() == [(1, 1.0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [(("boost",), "lack vanilla"), (("vanilla", "turbo"), "lack boost"), (("vanilla", "boost") * 2, "twice")],
+)
+def test_modes_that_cannot_be_compared_are_refused(modes: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationSettings(max_rows_per_slice=2, max_new_tokens=8, modes=modes)
