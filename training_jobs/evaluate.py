@@ -75,10 +75,11 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
     models = listening_of(settings)
     params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(settings.modes)}
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
+        tokenizer_digest = load_audio_tokenizer(job.tokenizer_dir).digest
         held_out = held_out_rows(
             Lake(job.lake),
             job.corpora,
-            load_audio_tokenizer(job.tokenizer_dir).digest,
+            tokenizer_digest,
             settings.max_rows_per_slice,
             job.seed,
             dict.fromkeys(job.standard_sets, settings.max_rows_per_standard_set),
@@ -104,7 +105,7 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             "standard_sets": sets,
             "standard_sets_markdown": standard_markdown(sets, settings.modes),
         }
-        result |= _modules(job, held_out.rows)
+        result |= _modules(job, held_out.rows, tokenizer_digest)
         result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
         _track(run, tables, result, job.output_dir)
     report.log("\n" + result["scores_markdown"])
@@ -155,13 +156,11 @@ def _result(
     }
 
 
-def _modules(job: EvaluateJob, rows: Sequence[EvaluationRow]) -> dict[str, Any]:
+def _modules(job: EvaluateJob, rows: Sequence[EvaluationRow], tokenizer_digest: str) -> dict[str, Any]:
     """How good each module is on the replies of these rows."""
-    from models import load_audio_tokenizer
     from training_jobs.held_out_replies import quality_of_modules
 
-    digest = load_audio_tokenizer(job.tokenizer_dir).digest
-    quality, too_long = quality_of_modules(Lake(job.lake), rows, digest, job.model_dir, job.ratio)
+    quality, too_long = quality_of_modules(Lake(job.lake), rows, tokenizer_digest, job.model_dir, job.ratio)
     return {
         "modules": quality.to_records(),
         "module_metrics": quality.metrics(),

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
 _PROGRESS_SECONDS = 10.0
 _NAMED = 20  # rows that are named in the log when they are not asked
-_MODEL_COPIES = 3  # memory of one worker, in sizes of the weights on disk: bf16 read as float32, and caches
+# Memory of one worker, in sizes of the weights on disk: bf16 read as float32 is two, the engine's two layouts of it are
+# four while the model is still there, and caches.
+_MODEL_COPIES = 7
 
 
 def answers_of(
