@@ -121,7 +121,7 @@ class Rows:
 
     def rotate(self, heads_Nhd: Tensor) -> Tensor:
         """Queries or keys at their positions."""
-        return _rotate(heads_Nhd, self.cos_N1d, self.sin_N1d)
+        return rotated(heads_Nhd, self.cos_N1d, self.sin_N1d)
 
 
 class BatchRows:
@@ -146,10 +146,11 @@ class BatchRows:
 
     def rotate(self, heads_Nhd: Tensor) -> Tensor:
         """Queries or keys at their positions."""
-        return _rotate(heads_Nhd, self.cos_N1d, self.sin_N1d)
+        return rotated(heads_Nhd, self.cos_N1d, self.sin_N1d)
 
 
-def _rotate(heads_Nhd: Tensor, cos_N1d: Tensor, sin_N1d: Tensor) -> Tensor:
+def rotated(heads_Nhd: Tensor, cos_N1d: Tensor, sin_N1d: Tensor) -> Tensor:
+    """Heads turned by their positions' angles."""
     half = heads_Nhd.shape[-1] // 2
     return torch.addcmul(heads_Nhd * cos_N1d, heads_Nhd.roll(half, dims=-1), sin_N1d)
 

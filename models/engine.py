@@ -13,6 +13,7 @@ from models.errors import ModelError
 from models.mctp import MctpForCausalLM
 from models.sampling import Chooser, Sampling
 from models.schedules import schedule_pairs
+from models.static_decoding import StaticDecoder, StaticPool
 from models.verified import Acceptance, VerifiedDecoder, decide_verified
 from models.words import AudioWords
 
@@ -31,6 +32,8 @@ class Engine:
         fused: copy matrices that read the same rows into one, which is faster (on a CPU in float32 in two layouts, so
             that they take twice the room); without it the weights are the model's own, and nothing is copied.
         audio_words: what MCTP steps may say in generations that are ``constrained``.
+        static: steps of static shape for single generations, which a GPU replays as CUDA graphs; the memory of each
+            length, and its graphs, stay with the engine. Several at a time may go on; each takes memory of its own.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Engine:
         *,
         fused: bool = True,
         audio_words: AudioWords | None = None,
+        static: bool = False,
     ) -> None:
         self.weights = DecodeWeights(model, fused, audio_words)
+        self._pool = StaticPool(self.weights) if static else None
 
     @property
     def config(self) -> MctpConfig:
@@ -90,9 +95,28 @@ class Engine:
         pairs = schedule_pairs(schedule, self.config.num_nextn_predict_layers)
         prompt = check_prompt(prompt_ids, max_new_tokens, self.config)
         stops = stop_ids(eos_token_id)
-        memory = Memory(self.weights, 1, len(prompt) + max_new_tokens, most_modules(pairs))
+        room, modules = len(prompt) + max_new_tokens, most_modules(pairs)
+        if self._pool is not None:
+            return self._stream_static(
+                prompt, pairs, max_new_tokens, stops, self.chooser(sampling), constrained
+            )
+        memory = Memory(self.weights, 1, room, modules)
         decoder = Decoder(memory, 0, prompt, self.chooser(sampling), constrained)
         return decide(decoder, pairs, max_new_tokens, stops)
+
+    def _stream_static(
+        self,
+        prompt: list[int],
+        pairs: list[tuple[int, int]],
+        max_new_tokens: int,
+        stops: frozenset[int],
+        chooser: Chooser,
+        constrained: bool,
+    ) -> Generator[int, None, None]:
+        assert self._pool is not None
+        with self._pool.lent(len(prompt) + max_new_tokens, most_modules(pairs)) as steps:
+            decoder = StaticDecoder(steps, prompt, chooser, constrained)
+            yield from decide(decoder, pairs, max_new_tokens, stops)
 
     def stream_verified(
         self,

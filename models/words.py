@@ -60,9 +60,13 @@ class Head:
             return torch.mv(self._weight_VD, hidden_ND[0])[None]
         return self._of_several(hidden_ND)
 
+    def likeliest(self, hidden_ND: Tensor) -> Tensor:
+        """The id of each row's likeliest word, (N,)."""
+        return self.logits(hidden_ND).argmax(dim=-1)
+
     def greedy(self, hidden_ND: Tensor) -> list[int]:
-        """The likeliest word of each row."""
-        words: list[int] = self.logits(hidden_ND).argmax(dim=-1).tolist()
+        """The same as numbers."""
+        words: list[int] = self.likeliest(hidden_ND).tolist()
         return words
 
 
@@ -82,6 +86,10 @@ class ConstrainedHead:
         full_NV[:, self._ids_W] = some_NW
         return full_NV
 
+    def likeliest(self, hidden_ND: Tensor) -> Tensor:
+        """The id of the likeliest of these words for each row, (N,)."""
+        return self._ids_W[self._matrix(hidden_ND).argmax(dim=-1)]
+
     def greedy(self, hidden_ND: Tensor) -> list[int]:
-        """The likeliest of these words for each row."""
+        """The same as numbers."""
         return [self._ids[place] for place in self._matrix(hidden_ND).argmax(dim=-1).tolist()]

@@ -1,17 +1,21 @@
-"""Decoding at the width of Qwen2.5-0.5B with ten modules, random weights, beside transformers on the same backbone.
+"""Decoding at the width of a Qwen2.5 with ten modules, random weights, beside transformers on the same backbone.
 
-    python tests/bench/decoding_width.py                        # float32 on one CPU thread, then on two
+    python tests/bench/decoding_width.py                        # 0.5B in float32 on one CPU thread, then on two
     python tests/bench/decoding_width.py --threads 1 --rounds 1
+    python tests/bench/decoding_width.py --device cuda --size 7b  # in bfloat16, steps replayed as CUDA graphs
 
 All variants take turns, and each figure is a median over the rounds. Beside the speed stands the roofline: what the
 bytes of a schedule's steps allow over Vanilla's, and which share of the memory's speed (measured by reading one large
-matrix) the steps reach. Steps of modules are constrained to the 16,384 audio tokens and the ids around them.
+matrix) the steps reach. Steps of modules are constrained to the 16,384 audio tokens and the ids around them. On CPUs
+the same number of layers on next to no width gives what a step takes beside its arithmetic, and a replay of that
+step's operations without Python (TorchScript's interpreter) how much of it is Python's.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -22,39 +26,61 @@ from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM, StaticCache
 
 from models import SCHEDULES, AudioWords, Engine, MctpConfig, MctpForCausalLM
+from models.decoding import Decoder, Memory
+from models.streaming import FIRST_CHUNK
 
 VOCABULARY, FIRST_AUDIO, AUDIO = 168_072, 151_685, 16_384
 MARKERS = (151_666, 151_667, 151_645)  # of audio, and the end of the turn
-LAYERS, MODULES = 24, 10
-WIDTH: dict[str, Any] = {
+MODULES = 10
+COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
     "tie_word_embeddings": False,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
 }
-NARROW: dict[str, Any] = {**WIDTH, "hidden_size": 28, "intermediate_size": 32, "vocab_size": 256}
+SIZES: dict[str, dict[str, Any]] = {  # of Qwen2.5; the layers are the backbone's
+    "0.5b": {
+        **COMMON,
+        "num_hidden_layers": 24,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+    },
+    "7b": {
+        **COMMON,
+        "num_hidden_layers": 28,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    },
+}
+NEXT_TO_NOTHING = {"hidden_size": 28, "intermediate_size": 32, "vocab_size": 256, "num_attention_heads": 14}
+NEXT_TO_NOTHING["num_key_value_heads"] = 2
 PROMPT, NEW = 32, 44  # four rounds of Turbo
 
 
 def main() -> None:
     """Each number of threads in turn, on the same weights."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="*", default=(1, 2))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="0.5b")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, nargs="*", help="1 and 2 on a CPU if not given, 1 on a GPU")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.manual_seed(0)
-    model = made(WIDTH)
-    rival = plain_backbone(model)
+    is_gpu = options.device == "cuda"
+    model = made(SIZES[options.size], torch.device(options.device))
+    rival = plain_backbone(model, options.size)
     prompt = torch.randint(0, 151_000, (PROMPT,)).tolist()
-    words = AudioWords(FIRST_AUDIO, AUDIO, MARKERS)
-    engine, narrow = Engine(model, audio_words=words), Engine(made(NARROW))
+    engine = Engine(model, audio_words=AudioWords(FIRST_AUDIO, AUDIO, MARKERS), static=is_gpu)
+    narrow = Engine(made(SIZES[options.size] | NEXT_TO_NOTHING, torch.device(options.device)))
     sizes = bytes_of(model)
     del model
-    for threads in options.threads:
+    for threads in options.threads or ((1,) if is_gpu else (1, 2)):
         torch.set_num_threads(threads)
         variants: dict[str, Callable[[], object]] = {
             "transformers": lambda: static_loop(rival, prompt),
@@ -62,9 +88,15 @@ def main() -> None:
                 mode: lambda schedule=schedule: engine.generate(prompt, schedule, NEW, constrained=True)
                 for mode, schedule in SCHEDULES.items()
             },
-            "overhead": lambda: narrow.generate([1], SCHEDULES["vanilla"], NEW),
             "prefill": lambda: engine.generate(prompt, SCHEDULES["vanilla"], 1),
+            **{
+                f"first chunk, {mode}": lambda mode=mode: first_chunk(engine, prompt, mode)
+                for mode in ("vanilla", "turbo")
+            },
         }
+        if not is_gpu:
+            variants["overhead"] = lambda: narrow.generate([1], SCHEDULES["vanilla"], NEW)
+            variants["operations"] = replayed(narrow)
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         speeds = []
         for number in range(options.rounds + 1):
@@ -74,11 +106,44 @@ def main() -> None:
                 if number:  # the first is the warm-up
                     seconds[name].append(time.perf_counter() - began)
             speeds.append(reading_speed(engine.weights._head_VD))
-        report(seconds, sizes, max(speeds), threads, options.rounds)
+        report(seconds, sizes, max(speeds), options, threads)
+
+
+def first_chunk(engine: Engine, prompt: list[int], mode: str) -> list[int]:
+    """As many tokens as a first piece of audio has, prefill included."""
+    return engine.generate(prompt, SCHEDULES[mode], FIRST_CHUNK, constrained=True)
+
+
+def replayed(engine: Engine) -> Callable[[], object]:
+    """As many steps of the backbone as a generation has, one and the same each time, without Python."""
+    decoder = Decoder(Memory(engine.weights, 1, PROMPT + NEW, 0), 0, [1] * (NEW // 2), engine.chooser(None))
+    decoder.backbone_step()
+
+    class Step(torch.nn.Module):
+        def forward(self, nothing: Tensor) -> Tensor:
+            decoder.backbone_rows = len(decoder.tokens) - 1
+            return nothing + engine.weights.head.likeliest(decoder.read_backbone())
+
+    nothing = torch.zeros(1, dtype=torch.long)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the place is meant to be fixed
+        warnings.simplefilter("ignore", DeprecationWarning)
+        step = torch.jit.trace(Step(), (nothing,), check_trace=False)
+
+    def run() -> None:
+        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+            for _ in range(NEW):
+                step(nothing)
+
+    return run
 
 
 def report(
-    seconds: dict[str, list[float]], sizes: dict[str, int], speed: float, threads: int, rounds: int
+    seconds: dict[str, list[float]],
+    sizes: dict[str, int],
+    speed: float,
+    options: argparse.Namespace,
+    threads: int,
 ) -> None:
     """Print the table of one number of threads."""
     times = {name: median(values) for name, values in seconds.items()}
@@ -98,27 +163,36 @@ def report(
             }
         )
     step = (times["vanilla"] - times["prefill"]) / (NEW - 1)
-    overhead = times["overhead"] / NEW
+    where = f"{'bfloat16 on a GPU' if options.device == 'cuda' else 'float32'}, {threads} threads"
     note = (
-        f"0.5B's width, {LAYERS} layers, {MODULES} modules, vocabulary {VOCABULARY:,}, float32, {threads} threads, "
-        f"prompt {PROMPT}, {NEW} new tokens with prefill, median of {rounds}; memory read at {speed / 1e9:.1f} GB/s; "
-        f"a step of the same number of layers on next to no width takes {overhead * 1e3:.2f} ms, "
-        f"{overhead / step:.1%} of a backbone step of {step * 1e3:.0f} ms"
+        f"{options.size}'s width, {SIZES[options.size]['num_hidden_layers']} layers, {MODULES} modules, vocabulary "
+        f"{VOCABULARY:,}, {where}, prompt {PROMPT}, {NEW} new tokens with prefill, median of {options.rounds}; memory "
+        f"read at {speed / 1e9:.1f} GB/s; first {FIRST_CHUNK} tokens: Turbo takes "
+        f"{times['first chunk, turbo'] / times['first chunk, vanilla']:.2f} of Vanilla's time; "
+        f"a backbone step takes {step * 1e3:.1f} ms"
     )
-    show(f"decoding at width, {threads} threads", note, rows)
+    if "overhead" in times:
+        overhead, own = times["overhead"] / NEW, (times["overhead"] - times["operations"]) / NEW
+        note += (
+            f"; on next to no width {overhead * 1e3:.2f} ms ({overhead / step:.1%}), of which Python's own are "
+            f"{own * 1e3:.2f} ms ({own / step:.1%})"
+        )
+    show(f"decoding at width, {where}", note, rows)
 
 
-def made(sizes: dict[str, Any]) -> MctpForCausalLM:
-    """Random weights."""
-    config = MctpConfig(
-        **sizes, num_hidden_layers=LAYERS + MODULES, num_nextn_predict_layers=MODULES, dtype="float32"
-    )
-    return MctpForCausalLM(config).eval()
+def made(sizes: dict[str, Any], device: torch.device) -> MctpForCausalLM:
+    """Random weights; on a GPU in bfloat16."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    sizes = sizes | {"num_hidden_layers": sizes["num_hidden_layers"] + MODULES}
+    config = MctpConfig(**sizes, num_nextn_predict_layers=MODULES)
+    with device:
+        model: MctpForCausalLM = MctpForCausalLM._from_config(config, dtype=dtype)
+    return model.eval()
 
 
-def plain_backbone(model: MctpForCausalLM) -> Qwen2ForCausalLM:
+def plain_backbone(model: MctpForCausalLM, size: str) -> Qwen2ForCausalLM:
     """transformers' own model on the very tensors of the backbone."""
-    config = Qwen2Config(**WIDTH, num_hidden_layers=LAYERS)
+    config = Qwen2Config(**SIZES[size])
     with torch.device("meta"):
         rival = Qwen2ForCausalLM(config)
     names = rival.state_dict().keys()
@@ -131,11 +205,12 @@ def plain_backbone(model: MctpForCausalLM) -> Qwen2ForCausalLM:
 def static_loop(rival: Qwen2ForCausalLM, prompt: list[int]) -> list[int]:
     """Greedy decoding with transformers' static cache, a call per token, without what ``generate`` adds."""
     cache = StaticCache(config=rival.config, max_cache_len=PROMPT + NEW)
-    ids_1T = torch.tensor([prompt])
+    device = rival.lm_head.weight.device
+    ids_1T = torch.tensor([prompt], device=device)
     tokens: list[int] = []
     for _ in range(NEW):
         start = PROMPT + len(tokens) - ids_1T.shape[1]
-        positions_1T = torch.arange(start, start + ids_1T.shape[1])[None]
+        positions_1T = torch.arange(start, start + ids_1T.shape[1], device=device)[None]
         output = rival(
             input_ids=ids_1T,
             position_ids=positions_1T,
@@ -154,11 +229,11 @@ def bytes_of(model: MctpForCausalLM) -> dict[str, int]:
     def size(*parts: torch.nn.Module) -> int:
         return sum(parameter.nbytes for part in parts for parameter in part.parameters())
 
-    layers = model.model.layers
+    layers, backbone = model.model.layers, model.config.backbone_layers
     row = model.lm_head.weight[0].nbytes
     return {
-        "backbone": size(*layers[:LAYERS]),
-        "module": size(layers[LAYERS], model.mtp_projs[0]),
+        "backbone": size(*layers[:backbone]),
+        "module": size(layers[backbone], model.mtp_projs[0]),
         "head": VOCABULARY * row,
         "audio_head": (AUDIO + len(MARKERS)) * row,
     }
@@ -176,10 +251,17 @@ def reading_speed(matrix_VD: Tensor) -> float:
     vector_D = matrix_VD.new_ones(matrix_VD.shape[1])
     best = float("inf")
     for _ in range(3):
+        _wait(matrix_VD)
         began = time.perf_counter()
         torch.mv(matrix_VD, vector_D)
+        _wait(matrix_VD)
         best = min(best, time.perf_counter() - began)
     return matrix_VD.nbytes / best
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ Each rank is a process of its own. It joins the others, takes a step of a model 
 code is loaded, and notes the memory it has: the runtime. Then it makes the stage ready by the project's own code and
 takes two steps. Measured is its peak (``ru_maxrss``, as in a stage's ``result.json``) less the runtime: what the model,
 its optimizer and its steps have taken. On a GPU it is what torch has given out at most
-(``torch.cuda.max_memory_allocated``), and the runtime what of it is left of those first steps. On a CPU, blocks from 128 KiB on go back to the system when they are freed, as those of a
-model of any real size do by themselves: else the peak would count what a heap keeps for later.
+(``torch.cuda.max_memory_allocated``), and the runtime what of it is left of those first steps. On a CPU, blocks from
+128 KiB on go back to the system when they are freed, as those of a model of any real size do by themselves: else the
+peak would count what a heap keeps for later.
 """
 
 from __future__ import annotations
