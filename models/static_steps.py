@@ -50,7 +50,7 @@ class StaticRows:
         return (self._first_1 + self.count).to(torch.int32)
 
     def mask(self, capacity: int) -> Tensor:
-        """Added to the scores, (T * H / G, C): nothing where a row may look, else -inf; once per query head of a group."""
+        """Added to the scores, (T * H / G, C): 0 where a row may look, else -inf; once per query head of a group."""
         if self._mask_QC is None:
             is_hidden_TC = torch.arange(capacity, device=self.places_T.device) > self.places_T[:, None]
             mask_TC = self.cos_T1d.new_zeros(is_hidden_TC.shape).masked_fill_(is_hidden_TC, -torch.inf)
