@@ -21,7 +21,7 @@ from pipelines.settings import HomeOption, default_home, prepare_home, require_s
 from pipelines.shown import escape
 from training_jobs.spec import PROFILES, ProfileName
 from validation.errors import ConfigurationError, UserError
-from validation.lake import known_tables
+from validation.table_names import known_tables
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -8,19 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from assets.outputs import Outputs
-from assets.workspace import Workspace
 from pipelines.settings import HomeOption, default_home
 from pipelines.shown import escape
 from training_jobs.jobs import MeasuredStage, PreflightJob, read_result, write_job
 from training_jobs.spec import PROFILES, STAGES
 from validation.errors import ConfigurationError, UserError
+
+if TYPE_CHECKING:
+    from assets.workspace import Workspace
 
 GIB = 1 << 30
 # Of what a rank holds; the program says the same names (it has torch, and this has none).
@@ -50,6 +51,8 @@ def preflight(
     home: HomeOption = None,
 ) -> None:
     """Reckon memory, steps, tokens, time and disk of the four stages; exit code 2 where something does not fit."""
+    from assets.workspace import Workspace  # with Dagster: a second that no other command is to wait for
+
     place = (home or default_home()).resolve()
     workspace = Workspace(home=str(place), profile_name=_known(profile))
     found = reckon(workspace, gpus, gpu_memory_gib, tokens_per_second)
@@ -100,6 +103,8 @@ class PreflightError(UserError):
 
 def measured_stages(workspace: Workspace) -> list[MeasuredStage]:
     """The speeds of the stages that this home has trained in its profile, in order."""
+    from assets.outputs import Outputs
+
     outputs = Outputs(workspace.training_dir)
     stages = []
     for stage in STAGES:

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from pipelines.shown import escape
 from validation.batches import parquet
-from validation.lake import Lake, known_tables
+from validation.lake import Lake
 from validation.schemas import empty_frame
+from validation.table_names import known_tables
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -41,6 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 1 if item.path in slow else 3
 
     items.sort(key=turn)
+
+
+def pytest_collection_finish() -> None:
+    """What all modules have imported stays to the end: not looked through again, each time garbage is collected."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Give it back to the interpreter, which ends what it still holds."""
+    gc.unfreeze()
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

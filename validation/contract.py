@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pandera.polars as pa
+from validation.pandera_polars import pa
 
 DIGEST = r"^[0-9a-f]{64}$"  # SHA-256
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import polars as pl
-from pandera.errors import SchemaErrors
 
 from validation.errors import UserError
+from validation.pandera_polars import SchemaErrors
 
 # Of one partition, in the table contract_failures; a column that is wrong throughout would fill it with one sentence.
 MOST_FAILURES = 1_000

@@ -18,8 +18,9 @@ from validation.batches import batches_of, parquet, quoted
 from validation.errors import UserError
 from validation.forget_unfinished import recall
 from validation.forgotten import Entry, Selector, content_key, key_of
-from validation.lake import Lake, known_tables
+from validation.lake import Lake
 from validation.schemas import TableName, polars_schema
+from validation.table_names import known_tables
 
 _CHOSEN = {
     "speaker": "speaker = $value",

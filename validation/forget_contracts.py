@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-import pandera.polars as pa
 import polars as pl
 
 from validation.contract import DIGEST, Contract
+from validation.pandera_polars import pa
 
 SelectorKind = Literal["speaker", "file", "licence", "utterance"]
 SELECTOR_KINDS: tuple[SelectorKind, ...] = get_args(SelectorKind)

@@ -12,7 +12,7 @@ import polars as pl
 
 from validation.errors import UserError
 from validation.lake_files import LakeFiles
-from validation.schemas import TABLES, ContractError, TableName, empty_frame, validate_table
+from validation.schemas import ContractError, TableName, empty_frame, validate_table
 
 
 class MissingTableError(UserError):
@@ -98,8 +98,3 @@ class Lake(LakeFiles):
     def write_manifest(self, step: str, partition: str, inputs: str, summary: dict[str, Any]) -> None:
         """Record that the step's output for ``partition`` was made from ``inputs`` (a digest), with a summary."""
         self.write_json(f"manifests/{step}/{partition}.json", {"inputs": inputs, "summary": summary})
-
-
-def known_tables() -> tuple[TableName, ...]:
-    """Names of all tables, which are also the names of the SQL views."""
-    return tuple(TABLES)

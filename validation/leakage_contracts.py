@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import pandera.polars as pa
 import polars as pl
 
 from validation.contract import DIGEST, Contract
 from validation.leakage_rules import ACTIONS, RULES
+from validation.pandera_polars import pa
 
 
 class AudioFingerprints(Contract):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
+
+from validation.pandera_polars import pa
 
 # By pandera's name of the check: the condition for a value that is not null.
 _CONDITIONS: dict[str, Callable[[pl.Expr, dict[str, Any]], pl.Expr]] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import pandera.polars as pa
 import polars as pl
 
 from validation.contract import DIGEST, Contract
+from validation.pandera_polars import pa
 from validation.tasks import ROW_TASKS
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-import pandera.polars as pa
 import polars as pl
 
 from validation.contract import DIGEST, Contract
+from validation.pandera_polars import pa
 
 SampleReason = Literal["packed", "cut_at_turn", "longer_than_row", "not_drawn", "not_in_mixture"]
 SAMPLE_REASONS: tuple[SampleReason, ...] = get_args(SampleReason)

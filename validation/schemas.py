@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
-import pandera.polars as pa
 import polars as pl
-from pandera.config import ValidationDepth, config_context
-from pandera.errors import SchemaErrors
 
 from validation.augmentation.contracts import Augmentations
 from validation.contract import DIGEST, Contract
@@ -16,6 +13,7 @@ from validation.contract_errors import failing_rows
 from validation.forget_contracts import Forgotten
 from validation.leakage_contracts import AudioFingerprints, Duplicates, Leakage
 from validation.ledger_contracts import ContractFailures, LedgerHistory, ReviewDecisions
+from validation.pandera_polars import SchemaErrors, ValidationDepth, config_context, pa
 from validation.quick_check import keeps
 from validation.reasons import LEDGER_STAGES, REASONS
 from validation.reasons import OUTCOMES as OUTCOMES
@@ -24,28 +22,9 @@ from validation.row_contracts import AcceptedUtterances, TrainingRows
 from validation.sample_contracts import SampleLedger
 from validation.stored_audio import GAIN_LIMITS
 from validation.stored_audio import STORED_RATE_HZ as STORED_RATE_HZ
+from validation.table_names import TableName as TableName
 from validation.tasks import RowTask as RowTask
 from validation.tasks import Task as Task
-
-TableName = Literal[
-    "raw_utterances",
-    "recordings",
-    "audio_22k",
-    "audio_quality",
-    "accepted_utterances",
-    "ledger",
-    "training_rows",
-    "audio_tokens",
-    "audio_fingerprints",
-    "leakage",
-    "duplicates",
-    "ledger_history",
-    "review_decisions",
-    "contract_failures",
-    "forgotten",
-    "augmentations",
-    "sample_ledger",
-]
 
 
 class RawUtterances(Contract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,20 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: if it is none, or stands for more than :data:`_MOST_NODES` values: a few lines of aliases of
             aliases are billions of them to whoever goes through the value.
     """
+    root = _composed(text)
+    return None if root is None else yaml.SafeLoader("").construct_document(root)
+
+
+@lru_cache(maxsize=32)
+def _composed(text: str) -> yaml.Node | None:
+    """The document's nodes; a run reads the same few files dozens of times, and scanning is what takes long."""
     root = yaml.compose(text, yaml.SafeLoader)
     if root is not None and (count := _nodes(root, {})) > _MOST_NODES:
         raise yaml.YAMLError(f"its aliases stand for {count} values; allowed are {_MOST_NODES}")
-    return yaml.safe_load(text)
+    if root is not None:
+        # The first time, merged keys (<<) are written into the nodes: afterwards threads only read these.
+        yaml.SafeLoader("").construct_document(root)
+    return root
 
 
 def _nodes(node: yaml.Node, counted: dict[int, int]) -> int:

@@ -141,3 +141,9 @@ def test_a_view_that_there_is_not_is_answered_with_those_that_there_are(tmp_path
     answer = runner.invoke(app, ["sql", "FROM drawn", "--home", str(tmp_path)])
     assert answer.exit_code == 1
     assert "The views are accepted_utterances, " in answer.stderr and "sample_ledger" in answer.stderr
+
+
+def test_the_command_itself_loads_without_dagster_and_what_reads_the_lake() -> None:
+    code = "import sys, pipelines.cli; print(*({'dagster', 'duckdb', 'pandera', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from pipelines.sql import as_json, as_table, query
 from validation.batches import database, parquet
-from validation.lake import Lake, known_tables
+from validation.lake import Lake
 from validation.schemas import frame_from_rows
+from validation.table_names import known_tables
 
 
 def ledger_row(corpus: str, utterance_id: str, outcome: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fork_server import fork_from_torch
 from made_once import made_once
 from ports import HOST, free_port
 from process_trees import StartProcess, end_tree
@@ -67,6 +68,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
+    fork_from_torch()
     home = made_once(tmp_path_factory, "trained", _make)
     wav = {word: _wav(home, word) for word in WORDS}
     return Trained(str(home / "lake"), home / "model", home / "tokenizer", wav)

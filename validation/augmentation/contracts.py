@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pandera.polars as pa
 import polars as pl
 
 from validation.contract import DIGEST, Contract
+from validation.pandera_polars import pa
 
 
 class Augmentations(Contract):
