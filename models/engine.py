@@ -11,6 +11,7 @@ from models.decode_weights import DecodeWeights
 from models.decoding import Decoder, Memory
 from models.errors import ModelError
 from models.mctp import MctpForCausalLM
+from models.quantized import Weights
 from models.sampling import Chooser, Sampling
 from models.schedules import schedule_pairs
 from models.verified import Acceptance, VerifiedDecoder, decide_verified
@@ -31,6 +32,10 @@ class Engine:
         fused: copy matrices that read the same rows into one, which is faster (on a CPU in float32 in two layouts, so
             that they take twice the room); without it the weights are the model's own, and nothing is copied.
         audio_words: what MCTP steps may say in generations that are ``constrained``.
+        weights: what the matrices are kept in. Fewer bits are read faster, and change what is decoded.
+
+    Raises:
+        ModelError: for weights that the device has no kernel for, or whose groups do not divide the model's width.
     """
 
     def __init__(
@@ -39,8 +44,9 @@ class Engine:
         *,
         fused: bool = True,
         audio_words: AudioWords | None = None,
+        weights: Weights = "float",
     ) -> None:
-        self.weights = DecodeWeights(model, fused, audio_words)
+        self.weights = DecodeWeights(model, fused, audio_words, weights)
 
     @property
     def config(self) -> MctpConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ValidationError
 
 from validation.digests import digest_value
@@ -16,13 +18,18 @@ class DecodingSettings(Strict):
         constrained: MCTP steps choose among the audio words only, whose logits are about a tenth of the full head's.
             That is faster, and costs quality wherever such a step would have said text: a mode's steps stand at fixed
             places, also in replies that are text alone. The full head is what the reference does, and the default.
+        weights: what the matrices are kept in (:mod:`models.quantized`). Fewer bits are read faster and change what is
+            said; ``int8`` runs on x86 CPUs with VNNI and on NVIDIA GPUs, ``int4`` on NVIDIA GPUs. ``float``, the
+            default, is the type that the model was trained in.
     """
 
     constrained: bool = False
+    weights: Literal["float", "int8", "int4"] = "float"  # models.quantized.Weights, without torch
 
     def words(self) -> str:
         """For people."""
-        return "MCTP steps constrained to audio words" if self.constrained else "full head in every step"
+        head = "MCTP steps constrained to audio words" if self.constrained else "full head in every step"
+        return head if self.weights == "float" else f"{head}, {self.weights} weights"
 
     def fingerprint(self, hardware_digest: str) -> str:
         """SHA-256: latencies taken on that hardware are comparable where this is equal too."""

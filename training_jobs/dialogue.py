@@ -87,7 +87,7 @@ class SpeechModel:
         self.ratio, self.decoding = ratio, decoding
         self.tokenizer = tokenizer
         self._vocabulary = vocabulary_of(tokenizer)
-        self.engine = Engine(model, audio_words=audio_words(self._vocabulary))
+        self.engine = Engine(model, audio_words=audio_words(self._vocabulary), weights=decoding.weights)
         # Ids past the tokenizer's own are the embedding's padding, which an untrained model may well pick.
         self._text_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
 

@@ -121,7 +121,7 @@ def test_people_are_shown_a_table_the_plots_and_what_it_can_be_compared_with(
 ) -> None:
     result = benchmark(job_of(trained, tracking, tmp_path), report)
     table, plots = result["latency_by_prompt_markdown"], result["latency_plots_markdown"]
-    assert result["decoding"] == {"constrained": False}
+    assert result["decoding"] == DecodingSettings().model_dump()
     fingerprint = f"`{result['fingerprint'][:12]}`: comparable only with figures of the same fingerprint"
     assert fingerprint in result["latency_markdown"] and fingerprint in table
     assert "exceed the model's 512 positions" in table

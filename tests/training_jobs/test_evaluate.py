@@ -88,7 +88,7 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     assert modules["module_0"]["labels"] and modules["module_0"]["agreement"] > 0.9
     assert "balance" in result["schedules_markdown"]
     # A transcript is text: where MCTP steps may say audio words only, most of it is lost, and that is to be seen.
-    assert result["decoding"] == {"constrained": False}
+    assert result["decoding"] == DecodingSettings().model_dump()
     cost = {one["task"]: one for one in result["constraint"]}
     assert {one["mode"] for one in cost.values()} == {"boost"} and list(cost) == ["asr", "sqa", "tts"]
     assert (cost["asr"]["wer_full"], cost["asr"]["exact_full"], cost["asr"]["rows"]) == (0.0, 1.0, 4)
