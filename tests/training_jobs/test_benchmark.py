@@ -223,9 +223,8 @@ def test_a_constrained_run_is_another_run_and_says_so(
         f"constrained to audio words, fingerprint `{constrained['fingerprint'][:12]}`: comparable only with"
     )
     assert said in constrained["latency_markdown"] and said in constrained["latency_by_prompt_markdown"]
-    assert json.loads((tmp_path / "constrained/latency.json").read_text())["decoding"] == {
-        "constrained": True
-    }
+    written = json.loads((tmp_path / "constrained/latency.json").read_text())["decoding"]
+    assert written == {"constrained": True, "weights": "float"}
     stored = connect(tracking).get_run(constrained["run_id"]).data
     assert stored.params["constrained"] == "True"
     assert stored.tags["latency_fingerprint"] == constrained["fingerprint"]
