@@ -63,6 +63,7 @@ bench: install ## Measure the audio path, the decode modes and training steps
 	@$(BIN)/python tests/bench/decoding.py
 	@$(BIN)/python tests/bench/verified.py
 	@$(BIN)/python tests/bench/decoding_width.py
+	@$(BIN)/python tests/bench/weights.py
 	@$(BIN)/python tests/bench/goldens.py
 	@$(BIN)/python tests/bench/attention.py
 	@$(BIN)/python tests/bench/packing.py

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
-from assets.final_model import FINAL_STAGE, final_model
+from assets.final_model import FINAL_STAGE, FinalModel, final_model
 from assets.outputs import inputs_digest
 from assets.programs import Pipes, command_of, materialize_by_program
 from assets.stages import GPU_POOL
 from assets.workspace import ONE_RUN, Workspace
 from training_jobs.jobs import BenchmarkJob
+from training_jobs.profile import Profile
 
 RECIPE = 2
 
@@ -28,14 +29,12 @@ def build() -> dg.AssetsDefinition:
     def latency_benchmark(
         context: dg.AssetExecutionContext, workspace: Workspace, pipes: Pipes
     ) -> dg.MaterializeResult:
-        final, settings = final_model(context, workspace), workspace.profile.benchmark
+        final, profile = final_model(context, workspace), workspace.profile
         metadata = materialize_by_program(
             context,
             pipes,
             final.outputs,
-            inputs_digest(
-                RECIPE, model=final.output.inputs, rows=final.held_out, settings=settings.model_dump()
-            ),
+            latency_inputs(final, profile),
             command_of(workspace, "benchmark"),
             lambda directory: BenchmarkJob(
                 lake=workspace.lake_root,
@@ -43,7 +42,8 @@ def build() -> dg.AssetsDefinition:
                 model_dir=final.model_dir,
                 tokenizer_dir=final.tokenizer_dir,
                 ratio=final.spec.ratio,
-                settings=settings,
+                settings=profile.benchmark,
+                decoding=profile.decoding,
                 output_dir=directory,
                 tracking=final.tracking,
             ),
@@ -51,3 +51,14 @@ def build() -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return latency_benchmark
+
+
+def latency_inputs(final: FinalModel, profile: Profile) -> str:
+    """Digest of what latencies are taken from, and how."""
+    return inputs_digest(
+        RECIPE,
+        model=final.output.inputs,
+        rows=final.held_out,
+        decoding=profile.decoding.model_dump(),
+        settings=profile.benchmark.model_dump(),
+    )

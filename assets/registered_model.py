@@ -53,6 +53,7 @@ def build() -> dg.AssetsDefinition:
                 ratio=final.spec.ratio,
                 evaluation=workspace.profile.evaluation,
                 benchmark=workspace.profile.benchmark,
+                decoding=workspace.profile.decoding,
                 seed=final.spec.seed,
                 evaluation_dir=evaluation.path,
                 benchmark_dir=latency.path,

@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from models.config import MctpConfig
 from models.matrices import Projection, projection
+from models.quantized import Weights
 
 
 class RmsNorm:
@@ -53,16 +54,16 @@ class Cache(Protocol):
 class Layer:
     """A decoder layer's weights."""
 
-    def __init__(self, layer: Any, fused: bool) -> None:
+    def __init__(self, layer: Any, fused: bool, weights: Weights = "float") -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.head_width, self.scaling = attention.head_dim, attention.scaling
         self.kv_heads = attention.k_proj.out_features // self.head_width
         self.query_heads = attention.q_proj.out_features // self.head_width
         inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.query_key_value: Projection = projection(inputs, fused)
-        self.output = projection((attention.o_proj,), fused)
-        self.gate_up = projection((mlp.gate_proj, mlp.up_proj), fused)
-        self.down = projection((mlp.down_proj,), fused)
+        self.query_key_value: Projection = projection(inputs, fused, weights)
+        self.output = projection((attention.o_proj,), fused, weights)
+        self.gate_up = projection((mlp.gate_proj, mlp.up_proj), fused, weights)
+        self.down = projection((mlp.down_proj,), fused, weights)
         self.activation = mlp.act_fn
         self.before, self.after = RmsNorm(layer.input_layernorm), RmsNorm(layer.post_attention_layernorm)
 

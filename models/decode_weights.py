@@ -15,6 +15,7 @@ from models.decode_layers import Layer, Positions, RmsNorm
 from models.errors import ModelError
 from models.matrices import projection
 from models.mctp import MctpForCausalLM
+from models.quantized import Weights
 from models.words import AudioWords, ConstrainedHead, Head
 
 
@@ -26,21 +27,33 @@ class DecodeWeights:
         fused: copy matrices that read the same rows into one. Without it nothing is copied: the weights are the
             model's own, and follow when it is trained.
         audio_words: for steps of modules that say audio only.
+        weights: what the matrices are kept in; embedding, norms and biases stay as they are.
     """
 
     @torch.no_grad()
-    def __init__(self, model: MctpForCausalLM, fused: bool, audio_words: AudioWords | None) -> None:
+    def __init__(
+        self,
+        model: MctpForCausalLM,
+        fused: bool,
+        audio_words: AudioWords | None,
+        weights: Weights = "float",
+    ) -> None:
         self.config: MctpConfig = model.config
         backbone = self.config.backbone_layers
-        layers = [Layer(layer, fused) for layer in model.model.layers]
+        layers = [Layer(layer, fused, weights) for layer in model.model.layers]
         self.backbone, self.modules = layers[:backbone], layers[backbone:]
         self.norm = RmsNorm(model.model.norm)
-        self.projections = [projection((layer,), fused) for layer in model.mtp_projs]
+        self.projections = [projection((layer,), fused, weights) for layer in model.mtp_projs]
         self.embed_norms = [RmsNorm(norm) for norm in model.mtp_embed_norms]
         self.hidden_norms = [RmsNorm(norm) for norm in model.mtp_hidden_norms]
         self.embedding_VD = model.model.embed_tokens.weight.detach()
-        self._head_VD, self._audio_words = model.lm_head.weight.detach(), audio_words
-        self.head = Head(self._head_VD)
+        self._audio_words, self._weights = audio_words, weights
+        self._head_VD = model.lm_head.weight.detach()
+        self.head = Head(self._head_VD, weights)
+        if weights != "float":
+            # Made now, so that the floats of the head need not be kept.
+            _ = audio_words and self.audio_head
+            del self._head_VD
         self._rotary = model.model.rotary_emb
         self._positions: Positions | None = None
 
@@ -55,7 +68,7 @@ class DecodeWeights:
             raise ModelError(
                 "constrained decoding was asked for, but the engine was made without audio words"
             )
-        return ConstrainedHead(self._head_VD, self._audio_words.ids(self._head_VD.shape[0]))
+        return ConstrainedHead(self._head_VD, self._audio_words.ids(self.head.vocabulary), self._weights)
 
     def module_inputs(self, index: int, embedded_ND: Tensor, states_ND: Tensor) -> Tensor:
         """What module ``index``'s layer reads: the next tokens' embeddings with the states of the level below."""
@@ -67,5 +80,5 @@ class DecodeWeights:
     def positions(self, capacity: int) -> Positions:
         """Rotary tables of at least ``capacity`` positions; those of the longest sequence so far are kept."""
         if self._positions is None or len(self._positions.cos_C1d) < capacity:
-            self._positions = Positions(self._rotary, self._head_VD, capacity, self.config)
+            self._positions = Positions(self._rotary, self.embedding_VD, capacity, self.config)
         return self._positions

@@ -11,6 +11,7 @@ from models.decode_weights import DecodeWeights
 from models.decoding import Decoder, Memory
 from models.errors import ModelError
 from models.mctp import MctpForCausalLM
+from models.quantized import Weights
 from models.sampling import Chooser, Sampling
 from models.schedules import schedule_pairs
 from models.static_decoding import StaticDecoder, StaticPool
@@ -34,6 +35,10 @@ class Engine:
         audio_words: what MCTP steps may say in generations that are ``constrained``.
         static: steps of static shape for single generations, which a GPU replays as CUDA graphs; the memory of each
             length, and its graphs, stay with the engine. Several at a time may go on; each takes memory of its own.
+        weights: what the matrices are kept in. Fewer bits are read faster, and change what is decoded.
+
+    Raises:
+        ModelError: for weights that the device has no kernel for, or whose groups do not divide the model's width.
     """
 
     def __init__(
@@ -43,8 +48,9 @@ class Engine:
         fused: bool = True,
         audio_words: AudioWords | None = None,
         static: bool = False,
+        weights: Weights = "float",
     ) -> None:
-        self.weights = DecodeWeights(model, fused, audio_words)
+        self.weights = DecodeWeights(model, fused, audio_words, weights)
         self._pool = StaticPool(self.weights) if static else None
 
     @property

@@ -12,28 +12,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.errors import ModelError
+from models.quantized import Weights, quantized
+
 Projection = Callable[[Tensor], Tensor]
 # Below this, what the other layouts save is less than what their calls cost (measured on one core, 1 to 11 rows).
 _WORTH_PACKING_BYTES = 1 << 20
 
 
-def projection(layers: Sequence[Any], fused: bool) -> Projection:
+def projection(layers: Sequence[Any], fused: bool, weights: Weights = "float") -> Projection:
     """What turns rows (N, I) into the outputs of all the linear layers, side by side (N, O).
 
     Args:
         layers: ``nn.Linear`` of the same input.
         fused: copy their weights into one matrix, which few rows pass faster; else their own are used.
+        weights: what they are kept in.
+
+    Raises:
+        ModelError: for fewer bits without a copy, or as :func:`models.quantized.quantized`.
     """
     if fused:
         weight_OI, bias_O = _joined(layers)
-        return packed(weight_OI, bias_O)
+        return packed(weight_OI, bias_O, weights)
+    if weights != "float":
+        raise ModelError(f"{weights} weights are a copy of the model's own, but fused=False asks for none")
     if len(layers) == 1:
         return Matrix(*_joined(layers))
     return partial(_side_by_side, [projection((layer,), fused) for layer in layers])
 
 
-def packed(weight_OI: Tensor, bias_O: Tensor | None) -> Projection:
+def packed(weight_OI: Tensor, bias_O: Tensor | None, weights: Weights = "float") -> Projection:
     """A linear layer in the layout that this device and type read fastest."""
+    if weights != "float":
+        return quantized(weight_OI, bias_O, weights)
     has_layouts = hasattr(torch.ops.mkl, "_mkl_linear") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     is_float = weight_OI.dtype == torch.float32 and weight_OI.device.type == "cpu"
     if has_layouts and is_float and weight_OI.nbytes >= _WORTH_PACKING_BYTES:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.errors import ModelError
 from models.matrices import Projection, packed
+from models.quantized import Weights, quantized
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ class AudioWords:
 class Head:
     """Logits of hidden states, and the greedy choice."""
 
-    def __init__(self, weight_VD: Tensor) -> None:
+    def __init__(self, weight_VD: Tensor, weights: Weights = "float") -> None:
         self.vocabulary = weight_VD.shape[0]
-        self._weight_VD = weight_VD
+        self._weight_VD, self._weights = weight_VD, weights
+        if weights != "float":
+            # One layout for any number of rows; the floats are the model's, and go with it.
+            self._of_several = quantized(weight_VD, None, weights)
+            del self._weight_VD
 
     @cached_property
     def _of_several(self) -> Projection:
@@ -56,7 +61,7 @@ class Head:
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """(N, V)."""
-        if len(hidden_ND) == 1:
+        if self._weights == "float" and len(hidden_ND) == 1:
             return torch.mv(self._weight_VD, hidden_ND[0])[None]
         return self._of_several(hidden_ND)
 
@@ -73,10 +78,10 @@ class Head:
 class ConstrainedHead:
     """The same over some words only: a step reads their rows of the matrix and no others."""
 
-    def __init__(self, weight_VD: Tensor, words: Sequence[int]) -> None:
+    def __init__(self, weight_VD: Tensor, words: Sequence[int], weights: Weights = "float") -> None:
         self.vocabulary = weight_VD.shape[0]
         self._ids_W = torch.tensor(list(words), device=weight_VD.device)
-        self._matrix = packed(weight_VD[self._ids_W], None)
+        self._matrix = packed(weight_VD[self._ids_W], None, weights)
         self._ids = list(words)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:

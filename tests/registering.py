@@ -14,8 +14,10 @@ import mlflow
 import torch
 from safetensors.torch import load_file, save_file
 
+from training_jobs.benchmark_settings import BenchmarkSettings
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.jobs import RegisterJob, Tracking, write_result
-from training_jobs.profile import BenchmarkSettings, EvaluationSettings
+from training_jobs.profile import EvaluationSettings
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
 
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
@@ -53,12 +55,22 @@ def register_job(trained: Any, tracking: Tracking, folder: Path) -> RegisterJob:
 
 
 def write_figures(
-    folder: Path, wer: float = 0.1, boost_rate: float = 250.0, held_out: str = "c" * 64
+    folder: Path,
+    wer: float = 0.1,
+    boost_rate: float = 250.0,
+    held_out: str = "c" * 64,
+    decoding: DecodingSettings = FULL_HEAD,
 ) -> None:
     """What evaluation and benchmark leave."""
     scores = {"asr_known_wer": wer, "asr_known_exact": 1 - wer}
-    evaluation = {"overall": {"vanilla": scores, "boost": scores}, "scores_markdown": "| a |\n|---|"}
-    write_result(folder / "evaluation", {**evaluation, "held_out_digest": held_out, "run_id": "x"})
+    evaluation: dict[str, Any] = {
+        "overall": {"vanilla": scores, "boost": scores},
+        "scores_markdown": "| a |\n|---|",
+    }
+    write_result(
+        folder / "evaluation",
+        {**evaluation, "held_out_digest": held_out, "decoding": decoding.model_dump(), "run_id": "x"},
+    )
     modes = {
         mode: {"mode": mode, "tokens_per_second_p50": rate, "first_chunk_ms_p50": 1e4 / rate}
         for mode, rate in (("vanilla", 100.0), ("boost", boost_rate))

@@ -16,7 +16,8 @@ Leaves ``latency.json`` (the results, every time that was taken) and ``result.js
   ``skipped``: lengths that do not fit into the model's positions, and why;
 - ``modes``, ``prompt_tokens``, ``repeats``, ``first_chunk_basis``: the same of the first length alone, per mode the
   figures of :class:`training_jobs.latency_figures.ModeFigures`;
-- ``hardware``, ``hardware_digest``, ``load_average`` (before), ``load_average_after``, ``others_cpu_share`` (where the
+- ``hardware``, ``hardware_digest``, ``decoding`` (how the modes were decoded), ``fingerprint`` of both: latencies are
+  comparable where it is equal; ``load_average`` (before), ``load_average_after``, ``others_cpu_share`` (where the
   system tells it), ``new_tokens``, ``warmup``, ``run_id`` of MLflow;
 - ``latency_markdown`` (the first length, briefly), ``latency_by_prompt_markdown``, ``latency_plots_markdown``.
 """
@@ -33,6 +34,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from training_jobs.benchmark_settings import BenchmarkSettings
 from training_jobs.hardware import Hardware, describe_hardware
 from training_jobs.jobs import BenchmarkJob, write_result
 from training_jobs.latency_bench import LatencyBench
@@ -41,7 +43,6 @@ from training_jobs.latency_plots import first_sound_figure, rate_figure
 from training_jobs.latency_report import all_latencies_markdown, latency_markdown
 from training_jobs.machine_load import MachineLoad, watched_load
 from training_jobs.plots import figure_png, image_markdown
-from training_jobs.profile import BenchmarkSettings
 from training_jobs.program import program_main
 from training_jobs.reporting import Reporter
 from training_jobs.spec import MODES
@@ -64,7 +65,7 @@ def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
         # One thread: at batch 1 the others only wait for each other, and for whatever else the machine does.
         torch.set_num_threads(1)
     hardware = describe_hardware(device)
-    params = {**job.settings.model_dump(), **asdict(hardware)}
+    params = {**job.settings.model_dump(), **job.decoding.model_dump(), **asdict(hardware)}
     with (
         tracked_run(job.tracking, "voxline/latency", "latency", params) as run,
         threadpool_limits(limits=1) if device == "cpu" else nullcontext(),
@@ -82,11 +83,13 @@ def benchmark(job: BenchmarkJob, report: Reporter) -> dict[str, Any]:
                 )
                 measured, times[length] = bench.measure(length, repeats)
                 figures.append(measured)
-        result = _result(job.settings, figures, skipped, hardware, load)
+        result = _result(job, figures, skipped, hardware, load)
         _write(job.output_dir / LATENCY_FILE, result, times)
         result |= {
-            "latency_markdown": latency_markdown(figures[0], hardware, load),
-            "latency_by_prompt_markdown": all_latencies_markdown(figures, skipped, hardware, load),
+            "latency_markdown": latency_markdown(figures[0], hardware, job.decoding, load),
+            "latency_by_prompt_markdown": all_latencies_markdown(
+                figures, skipped, hardware, job.decoding, load
+            ),
             "run_id": run.run_id,
         }
         plots = _plot(figures, job.output_dir)
@@ -113,13 +116,13 @@ def _lengths(settings: BenchmarkSettings, positions: int) -> tuple[dict[int, int
 
 
 def _result(
-    settings: BenchmarkSettings,
+    job: BenchmarkJob,
     figures: Sequence[PromptFigures],
     skipped: Mapping[int, str],
     hardware: Hardware,
     load: MachineLoad,
 ) -> dict[str, Any]:
-    first = figures[0].record()
+    settings, first = job.settings, figures[0].record()
     return {
         **{name: first[name] for name in ("modes", "prompt_tokens", "repeats", "first_chunk_basis")},
         "by_prompt": {str(each.prompt_tokens): each.record() for each in figures},
@@ -128,6 +131,8 @@ def _result(
         "warmup": settings.warmup,
         "hardware": asdict(hardware),
         "hardware_digest": hardware.digest,
+        "decoding": job.decoding.model_dump(),
+        "fingerprint": job.decoding.fingerprint(hardware.digest),
         "load_average": load.before,
         "load_average_after": load.after,
         **({} if load.others_share is None else {"others_cpu_share": load.others_share}),
@@ -174,6 +179,7 @@ def _track(
             run.metrics({f"{prefix}/{name}": value for name, value in values.items()})
     run.tag("first_chunk_basis", result["first_chunk_basis"])
     run.tag("hardware_digest", result["hardware_digest"])
+    run.tag("latency_fingerprint", result["fingerprint"])
     columns = list(dict.fromkeys(name for row in rows for name in row))
     run.table({name: [row.get(name) for row in rows] for name in columns}, "latency_table.json")
     run.text(result["latency_by_prompt_markdown"], "latency.md")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training_jobs.registered import RATIO_TAG
+from training_jobs.decoding_settings import DecodingSettings
+from training_jobs.registered import RATIO_TAG, decoding_of
 from training_jobs.version_weights import LostVersionError, find_weights
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Champion:
 
     Attributes:
         ratio: the interleaving that it was trained with.
+        decoding: with which it is served.
     """
 
     version: str
@@ -30,6 +32,7 @@ class Champion:
     tokenizer_dir: Path
     tokenizer: AudioTokenizer
     ratio: tuple[int, ...]
+    decoding: DecodingSettings
 
 
 def ready_champion(
@@ -69,4 +72,5 @@ def ready_champion(
         tokenizer_dir=tokenizer_dir,
         tokenizer=tokenizer,
         ratio=tuple(map(int, noted)) if noted else tuple(default_ratio),
+        decoding=decoding_of(version),
     )

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models import SCHEDULES, AudioWords, Engine, load_model
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.rows import (
     AUDIO_MARKER,
     INTERLEAVING_RATIO,
@@ -73,21 +74,30 @@ class SpeechModel:
     """A checkpoint's engine with its text tokenizer; decodes greedily.
 
     ``ratio`` is the interleaving it was trained with: earlier spoken replies in a prompt are laid out by it.
+    ``decoding`` says how it decodes where a caller does not.
     """
 
     def __init__(
-        self, model: MctpForCausalLM, tokenizer: PreTrainedTokenizerFast, ratio: Sequence[int]
+        self,
+        model: MctpForCausalLM,
+        tokenizer: PreTrainedTokenizerFast,
+        ratio: Sequence[int],
+        decoding: DecodingSettings = FULL_HEAD,
     ) -> None:
-        self.ratio = ratio
+        self.ratio, self.decoding = ratio, decoding
         self.tokenizer = tokenizer
         self._vocabulary = vocabulary_of(tokenizer)
-        self.engine = Engine(model, audio_words=audio_words(self._vocabulary))
+        self.engine = Engine(model, audio_words=audio_words(self._vocabulary), weights=decoding.weights)
         # Ids past the tokenizer's own are the embedding's padding, which an untrained model may well pick.
         self._text_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
 
     @classmethod
     def load(
-        cls, directory: Path, device: str = "cpu", ratio: Sequence[int] = INTERLEAVING_RATIO
+        cls,
+        directory: Path,
+        device: str = "cpu",
+        ratio: Sequence[int] = INTERLEAVING_RATIO,
+        decoding: DecodingSettings = FULL_HEAD,
     ) -> SpeechModel:
         """Load weights and text tokenizer from a stage's ``model/`` directory, in the dtype it was trained in.
 
@@ -96,12 +106,20 @@ class SpeechModel:
         """
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         assert isinstance(tokenizer, PreTrainedTokenizerFast), type(tokenizer)
-        return cls(load_model(directory, device=device, dtype=dtype_on(device)), tokenizer, ratio)
+        return cls(load_model(directory, device=device, dtype=dtype_on(device)), tokenizer, ratio, decoding)
 
     def reply(
-        self, messages: Messages, audio_tokens: Sequence[Sequence[int]], mode: Mode, max_new_tokens: int
+        self,
+        messages: Messages,
+        audio_tokens: Sequence[Sequence[int]],
+        mode: Mode,
+        max_new_tokens: int,
+        *,
+        constrained: bool | None = None,
     ) -> Reply:
         """Answer the turns given; ``audio_tokens`` has one list of numbers per ``<|audio|>`` marker in them.
+
+        ``constrained`` is that of ``decoding`` unless it is given.
 
         Raises:
             training_jobs.rows.RowError: for a marker without an audio, an empty audio, or an audio token out of range.
@@ -109,7 +127,18 @@ class SpeechModel:
             models.errors.ModelError: if the mode takes more modules than there are.
         """
         prompt, limit = self.prompt(messages, audio_tokens, max_new_tokens)
-        return self.read(self.engine.generate(prompt, SCHEDULES[mode], limit, self._vocabulary.im_end))
+        ids = self.engine.generate(
+            prompt,
+            SCHEDULES[mode],
+            limit,
+            self._vocabulary.im_end,
+            constrained=self.is_constrained(constrained),
+        )
+        return self.read(ids)
+
+    def is_constrained(self, asked: bool | None) -> bool:
+        """Whether MCTP steps say audio words only: as asked, or else as ``decoding`` has it."""
+        return self.decoding.constrained if asked is None else asked
 
     def prompt(
         self, messages: Messages, audio_tokens: Sequence[Sequence[int]], max_new_tokens: int
@@ -128,14 +157,17 @@ class SpeechModel:
             )
         return prompt, min(max_new_tokens, positions - len(prompt))
 
-    def transcribe(self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int) -> Reply:
+    def transcribe(
+        self, audio_tokens: Sequence[int], mode: Mode, max_new_tokens: int, *, constrained: bool | None = None
+    ) -> Reply:
         """What is said in one audio."""
         turn = {"role": "user", "content": TRANSCRIBE_PROMPT}
-        return self.reply([turn], [audio_tokens], mode, max_new_tokens)
+        return self.reply([turn], [audio_tokens], mode, max_new_tokens, constrained=constrained)
 
-    def speak(self, text: str, mode: Mode, max_new_tokens: int) -> Reply:
+    def speak(self, text: str, mode: Mode, max_new_tokens: int, *, constrained: bool | None = None) -> Reply:
         """Read ``text`` aloud."""
-        return self.reply([{"role": "user", "content": SPEAK_INSTRUCTION + text}], [], mode, max_new_tokens)
+        turn = {"role": "user", "content": SPEAK_INSTRUCTION + text}
+        return self.reply([turn], [], mode, max_new_tokens, constrained=constrained)
 
     def read(self, token_ids: Sequence[int]) -> Reply:
         """Split generated ids at the end of the turn, then into text and audio."""

@@ -15,6 +15,7 @@ import polars as pl
 
 from training_jobs.champion import Champion, ready_champion
 from training_jobs.comparison import Comparison, comparisons_markdown
+from training_jobs.decoding_settings import FULL_HEAD
 from training_jobs.duel_scores import (
     comparisons_with_record,
     score_comparisons,
@@ -30,6 +31,7 @@ from training_jobs.gate import Figures, GateDecision, GateThresholds, judge
 from training_jobs.heard_audio import MissingViewError
 from training_jobs.heard_rows import rows_heard_by
 from training_jobs.jobs import RegisterJob
+from training_jobs.registered import decoding_of
 from training_jobs.reporting import Reporter
 from training_jobs.seen_rows import seen_rows, stage_output_of
 from training_jobs.version_weights import LostVersionError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    from training_jobs.decoding_settings import DecodingSettings
     from training_jobs.spec import Mode
 
 JUDGED_MODES: tuple[Mode, ...] = ("vanilla", "boost")
@@ -107,6 +110,11 @@ def run_duel(
         rows = _held_out(job)
         theirs = _heard_by(champion, job, rows.rows)
         duel = Duel(champion.version)
+        if champion.decoding != job.decoding:
+            duel.notes.append(
+                f"each decodes as it is served: the candidate with {job.decoding.words()}, the champion with "
+                f"{champion.decoding.words()}"
+            )
         from training_jobs.duel_race import race
 
         speeds, notes = race(job, champion, (rows.rows, theirs), TIMED_MODE, thresholds)
@@ -117,8 +125,8 @@ def run_duel(
             duel.notes.append(
                 "the held-out rows are others than in the candidate's evaluation: it was asked again"
             )
-            candidate_table = _answers(job.model_dir, job.ratio, rows.rows, job, report)
-        champion_table = _answers(champion.checkpoint, champion.ratio, theirs, job, report)
+            candidate_table = _answers(job.model_dir, job.ratio, rows.rows, job, job.decoding, report)
+        champion_table = _answers(champion.checkpoint, champion.ratio, theirs, job, champion.decoding, report)
         duel.notes += notes + _unasked(candidate_table, champion_table)
         pairs = side_by_side(candidate_table, champion_table)
         pairs = without(pairs, _seen(job, champion, duel))
@@ -160,6 +168,11 @@ def against_record(
             f"latency: the champion's on record was measured on other hardware ({figures.hardware[:12]}) than the "
             f"candidate's ({candidate.hardware[:12]})"
         )
+    elif (theirs := decoding_of(version)) != job.decoding:
+        duel.skipped.append(
+            f"latency: the champion's on record was measured with {theirs.words()}, the candidate's with "
+            f"{job.decoding.words()}"
+        )
     else:
         duel.comparisons += _recorded_speeds(candidate, figures, thresholds)
     return duel
@@ -190,17 +203,25 @@ def _heard_by(champion: Champion, job: RegisterJob, rows: Sequence[EvaluationRow
 
 
 def _own_answers(job: RegisterJob, evaluation: Mapping[str, Any], held_out: str) -> pl.DataFrame | None:
-    """The candidate's row table from its evaluation; ``None`` where it was on other rows, or is there no more."""
+    """The candidate's row table from its evaluation; ``None``: it was on other rows, decoded otherwise, or is gone."""
     path = job.evaluation_dir / ROWS_FILE
-    if evaluation["held_out_digest"] != held_out or not path.is_file():
+    decoding = evaluation.get("decoding", FULL_HEAD.model_dump())
+    is_same = evaluation["held_out_digest"] == held_out and decoding == job.decoding.model_dump()
+    if not is_same or not path.is_file():
         return None
     return pl.read_parquet(path).filter(pl.col("mode").is_in(JUDGED_MODES))
 
 
 def _answers(
-    model_dir: Path, ratio: Sequence[int], rows: Sequence[EvaluationRow], job: RegisterJob, report: Reporter
+    model_dir: Path,
+    ratio: Sequence[int],
+    rows: Sequence[EvaluationRow],
+    job: RegisterJob,
+    decoding: DecodingSettings,
+    report: Reporter,
 ) -> pl.DataFrame:
-    answers, _ = answers_of(model_dir, ratio, rows, JUDGED_MODES, job.evaluation.max_new_tokens, report)
+    limit = job.evaluation.max_new_tokens
+    answers, _ = answers_of(model_dir, ratio, rows, JUDGED_MODES, limit, decoding, report)
     return row_table(rows, answers)
 
 

@@ -87,9 +87,9 @@ def race(
 
 def _loaded(job: RegisterJob, champion: Champion, device: str) -> dict[str, SpeechModel]:
     with quiet_transformers():
-        candidate = SpeechModel.load(job.model_dir, device, job.ratio)
+        candidate = SpeechModel.load(job.model_dir, device, job.ratio, job.decoding)
         try:
-            other = SpeechModel.load(champion.checkpoint, device, champion.ratio)
+            other = SpeechModel.load(champion.checkpoint, device, champion.ratio, champion.decoding)
         except CheckpointError as error:
             raise LostVersionError(f"version {champion.version} cannot be loaded: {error}") from error
     return {CANDIDATE: candidate, CHAMPION: other}

@@ -12,6 +12,8 @@ speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` 
 - ``intervals``: per mode and figure the ends of its 95 % bootstrap interval, and ``boost_minus_vanilla``: per figure
   the paired difference with its interval;
 - ``slices``: those of ``slices.parquet`` (of the speakers the worst);
+- ``decoding``: how the modes were decoded; ``constraint``: per task and mode of ``constraint_modes`` the figures with
+  the full head and constrained to audio words, and the paired difference;
 - ``modules``: per level (backbone and modules) and kind of label, text or audio: agreement with the backbone's own
   next token, accuracy, loss in nats; ``module_metrics``, the same flat; ``replies_too_long``, rows left out of it;
 - ``listeners``: who heard the spoken replies;
@@ -21,8 +23,8 @@ speaker group, speaker, duration and signal-to-noise ratio) and ``result.json`` 
 - ``reference_rules``: VITA-Audio's own way of the same answers, where that is asked for; else ``null``;
 - ``rows``, ``held_out_digest`` (which rows, with which references), ``left_out`` (held-out rows not scored, by
   reason), ``cut_replies`` (replies that ran into ``max_new_tokens``), ``seconds``, ``run_id`` of MLflow, and
-  ``scores_markdown``, ``schedules_markdown`` (each mode beside Vanilla), ``modules_markdown``, ``slices_markdown``,
-  ``standard_sets_markdown``.
+  ``scores_markdown``, ``schedules_markdown`` (each mode beside Vanilla), ``constraint_markdown``, ``modules_markdown``,
+  ``slices_markdown``, ``standard_sets_markdown``.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from training_jobs.constraint_quality import UNMEASURED, constraint_markdown, constraint_table
 from training_jobs.evaluation_answers import answers_of
 from training_jobs.evaluation_figures import differences, intervals, overall
 from training_jobs.evaluation_listening import listen
@@ -73,7 +76,13 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
     began = time.monotonic()
     settings = job.settings
     models = listening_of(settings)
-    params = {**settings.model_dump(), "seed": job.seed, "modes": ",".join(settings.modes)}
+    params = {
+        **settings.model_dump(),
+        **job.decoding.model_dump(),
+        "seed": job.seed,
+        "modes": ",".join(settings.modes),
+        "constraint_modes": ",".join(settings.constraint_modes),
+    }
     with tracked_run(job.tracking, "voxline/evaluation", "evaluation", params) as run:
         tokenizer_digest = load_audio_tokenizer(job.tokenizer_dir).digest
         held_out = held_out_rows(
@@ -86,10 +95,17 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
         )
         slices = len({row.slice_key for row in held_out.rows})
         report.log(
-            f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {', '.join(settings.modes)}"
+            f"scoring {len(held_out.rows)} held-out rows in {slices} slices, in {', '.join(settings.modes)}, "
+            f"{job.decoding.words()}"
         )
         answers, too_long = answers_of(
-            job.model_dir, job.ratio, held_out.rows, settings.modes, settings.max_new_tokens, report
+            job.model_dir,
+            job.ratio,
+            held_out.rows,
+            settings.modes,
+            settings.max_new_tokens,
+            job.decoding,
+            report,
         )
         left_out = held_out.left_out | ({"longer than the model's positions": too_long} if too_long else {})
         listened = listen(held_out.rows, answers, job.tokenizer_dir, models, report)
@@ -105,6 +121,7 @@ def evaluate(job: EvaluateJob, report: Reporter) -> dict[str, Any]:
             "standard_sets": sets,
             "standard_sets_markdown": standard_markdown(sets, settings.modes),
         }
+        result |= _constraint(job, held_out.rows, tables.rows, report)
         result |= _modules(job, held_out.rows, tokenizer_digest)
         result |= {"seconds": round(time.monotonic() - began, 1), "run_id": run.run_id}
         _track(run, tables, result, job.output_dir)
@@ -156,6 +173,27 @@ def _result(
     }
 
 
+def _constraint(
+    job: EvaluateJob, rows: Sequence[EvaluationRow], scored: pl.DataFrame, report: Reporter
+) -> dict[str, Any]:
+    """What constraining costs or saves, from the same rows decoded the other way too."""
+    settings, decoding = job.settings, job.decoding
+    record: dict[str, Any] = {"decoding": decoding.model_dump(), "constraint": []}
+    if not settings.constraint_modes:
+        return record | {"constraint_markdown": UNMEASURED}
+    other = decoding.model_copy(update={"constrained": not decoding.constrained})
+    modes, limit = settings.constraint_modes, settings.max_new_tokens
+    report.log(f"decoding {', '.join(modes)} the other way too: {other.words()}")
+    answers, _ = answers_of(job.model_dir, job.ratio, rows, modes, limit, other, report)
+    sides = {decoding.constrained: scored, other.constrained: row_table(rows, answers)}
+    table = constraint_table(
+        sides[False].filter(pl.col("mode").is_in(modes)),
+        sides[True].filter(pl.col("mode").is_in(modes)),
+        job.seed,
+    )
+    return record | {"constraint": table.to_dicts(), "constraint_markdown": constraint_markdown(table)}
+
+
 def _modules(job: EvaluateJob, rows: Sequence[EvaluationRow], tokenizer_digest: str) -> dict[str, Any]:
     """How good each module is on the replies of these rows."""
     from training_jobs.held_out_replies import quality_of_modules
@@ -187,6 +225,7 @@ def _track(run: TrackedRun, tables: _Tables, result: dict[str, Any], output_dir:
     run.metrics(result["module_metrics"])
     run.text(result["modules_markdown"], "modules.md")
     run.text(result["schedules_markdown"], "schedules.md")
+    run.text(result["constraint_markdown"], "constraint.md")
     run.table(tables.scores.to_dict(as_series=False), "scores.json")
     run.table(tables.slices.to_dict(as_series=False), "slices.json")
     run.text(result["scores_markdown"], "scores.md")

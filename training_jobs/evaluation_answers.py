@@ -22,6 +22,7 @@ from training_jobs.launch import gpu_count
 from training_jobs.reporting import Reporter
 
 if TYPE_CHECKING:
+    from training_jobs.decoding_settings import DecodingSettings
     from training_jobs.spec import Mode
 
 _HEAVY = "training_jobs.dialogue"  # what the workers import: torch and transformers
@@ -38,6 +39,7 @@ def answers_of(
     rows: Sequence[EvaluationRow],
     modes: Sequence[Mode],
     max_new_tokens: int,
+    decoding: DecodingSettings,
     report: Reporter,
 ) -> tuple[list[Answer], int]:
     """One answer per row and mode, in no order, and the number of rows that are too long to be asked.
@@ -53,7 +55,7 @@ def answers_of(
     too_long: dict[tuple[str, str, str], str] = {}
     total = len(rows) * len(modes)
     with (
-        _pool(model_dir, ratio, workers) as pool,
+        _pool(model_dir, ratio, decoding, workers) as pool,
         # A log file has the report's lines; the bar is for whoever watches a terminal.
         tqdm(total=total, unit="row", disable=not sys.stderr.isatty()) as bar,
     ):
@@ -81,7 +83,9 @@ def answers_of(
 
 
 @contextmanager
-def _pool(model_dir: Path, ratio: Sequence[int], workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(
+    model_dir: Path, ratio: Sequence[int], decoding: DecodingSettings, workers: int
+) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that have loaded the model; when the block fails, what is waiting is dropped.
 
     Raises:
@@ -91,7 +95,7 @@ def _pool(model_dir: Path, ratio: Sequence[int], workers: int) -> Iterator[Proce
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_HEAVY])
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=start, initargs=(model_dir, tuple(ratio))
+        workers, mp_context=context, initializer=start, initargs=(model_dir, tuple(ratio), decoding)
     )
     try:
         yield pool

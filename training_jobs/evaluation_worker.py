@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, EvaluationTask
 
 if TYPE_CHECKING:
+    from training_jobs.decoding_settings import DecodingSettings
     from training_jobs.dialogue import Reply, SpeechModel
     from training_jobs.spec import Mode
 
@@ -63,7 +64,7 @@ class TooLong:
     why: str
 
 
-def start(model_dir: Path, ratio: Sequence[int]) -> None:
+def start(model_dir: Path, ratio: Sequence[int], decoding: DecodingSettings) -> None:
     """Load the model, onto the GPU where torch sees one; runs once per process."""
     global _model
     import torch
@@ -74,7 +75,8 @@ def start(model_dir: Path, ratio: Sequence[int]) -> None:
     # A token of a small model is over before a second thread has woken up: the cores go to rows instead.
     torch.set_num_threads(1)
     with quiet_transformers():
-        _model = SpeechModel.load(model_dir, "cuda" if torch.cuda.is_available() else "cpu", ratio)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        _model = SpeechModel.load(model_dir, device, ratio, decoding)
 
 
 def answer(row: EvaluationRow, mode: Mode, max_new_tokens: int) -> Answer | TooLong:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from training_jobs.benchmark_settings import BenchmarkSettings
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.profile import (
     AudioTokenizerSettings,
     BaseModelSettings,
-    BenchmarkSettings,
     EvaluationSettings,
     MixtureItem,
     ProgramLimits,
@@ -138,6 +139,7 @@ class EvaluateJob(Strict):
     tokenizer_dir: Path
     ratio: tuple[int, ...]
     settings: EvaluationSettings
+    decoding: DecodingSettings = FULL_HEAD
     seed: int
     output_dir: Path
     tracking: Tracking
@@ -152,6 +154,7 @@ class BenchmarkJob(Strict):
     tokenizer_dir: Path
     ratio: tuple[int, ...]
     settings: BenchmarkSettings
+    decoding: DecodingSettings = FULL_HEAD
     output_dir: Path
     tracking: Tracking
 
@@ -170,6 +173,7 @@ class RegisterJob(Strict):
     ratio: tuple[int, ...]
     evaluation: EvaluationSettings
     benchmark: BenchmarkSettings
+    decoding: DecodingSettings = FULL_HEAD
     seed: int
     evaluation_dir: Path
     benchmark_dir: Path

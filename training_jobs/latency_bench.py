@@ -49,7 +49,7 @@ class LatencyBench:
                 f"chunk is complete after {self._chunk_after} tokens"
             )
         lake = Lake(job.lake)
-        self._model = SpeechModel.load(job.model_dir, device, job.ratio)
+        self._model = SpeechModel.load(job.model_dir, device, job.ratio, job.decoding)
         self._tokenizer = load_audio_tokenizer(job.tokenizer_dir)
         self._rows = held_out_rows(
             lake,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from training_jobs.decoding_settings import DecodingSettings
 from training_jobs.hardware import Hardware
 from training_jobs.latency_figures import MaybeSpread, NotMeasured, PromptFigures, Spread
 from training_jobs.machine_load import MachineLoad
@@ -23,7 +24,9 @@ _FIGURES = {
 }
 
 
-def latency_markdown(figures: PromptFigures, hardware: Hardware, load: MachineLoad) -> str:
+def latency_markdown(
+    figures: PromptFigures, hardware: Hardware, decoding: DecodingSettings, load: MachineLoad
+) -> str:
     """The modes at one length of prompt, briefly."""
     lines = [
         "| mode | first chunk p50 / p95 / p99 | first sound p50 | prefill p50 | tokens/s p50 / p95 | speed-up "
@@ -42,27 +45,32 @@ def latency_markdown(figures: PromptFigures, hardware: Hardware, load: MachineLo
         "repeats; p95 and p99 are of the slow end."
     )
     busy = f" {_capital(load.sentence())}." if load.is_busy else ""
-    return "\n".join([*lines, "", f"{question} {comparable(hardware)}{busy}"])
+    return "\n".join([*lines, "", f"{question} {comparable(hardware, decoding)}{busy}"])
 
 
-def comparable(hardware: Hardware) -> str:
+def comparable(hardware: Hardware, decoding: DecodingSettings) -> str:
     """What it was taken on, and with what it can be compared."""
     threads = f"{hardware.threads} thread{'s' * (hardware.threads != 1)}"
     return (
-        f"Taken on {hardware.gpu or hardware.cpu} ({threads}, {hardware.dtype}, torch {hardware.torch}), fingerprint "
-        f"`{hardware.digest[:12]}`: comparable only with figures of the same fingerprint."
+        f"Taken on {hardware.gpu or hardware.cpu} ({threads}, {hardware.dtype}, torch {hardware.torch}), "
+        f"{decoding.words()}, fingerprint `{decoding.fingerprint(hardware.digest)[:12]}`: comparable only with "
+        "figures of the same fingerprint."
     )
 
 
 def all_latencies_markdown(
-    prompts: Sequence[PromptFigures], skipped: Mapping[int, str], hardware: Hardware, load: MachineLoad
+    prompts: Sequence[PromptFigures],
+    skipped: Mapping[int, str],
+    hardware: Hardware,
+    decoding: DecodingSettings,
+    load: MachineLoad,
 ) -> str:
     """Every length of prompt, every figure, what was not measured and why, and the machine."""
     parts = [_section(figures) for figures in prompts]
     parts += [f"### Prompts of {length:,} tokens\n\nNot measured: {why}." for length, why in skipped.items()]
     parts.append(
         "Times are p50 / p95 / p99 ± interquartile range; percentiles of rates are of the slow end, and between few "
-        f"repeats they are interpolated. {comparable(hardware)} {_capital(load.sentence())}."
+        f"repeats they are interpolated. {comparable(hardware, decoding)} {_capital(load.sentence())}."
     )
     return "\n\n".join(parts)
 

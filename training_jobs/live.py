@@ -49,7 +49,7 @@ class Streamer:
         max_new_tokens: int,
         *,
         sampling: Sampling | None = None,
-        constrained: bool = False,
+        constrained: bool | None = None,
         since_s: float | None = None,
     ) -> Generator[Event, None, None]:
         """What :meth:`training_jobs.dialogue.SpeechModel.reply` answers, as it comes.
@@ -62,7 +62,7 @@ class Streamer:
             mode: decode mode.
             max_new_tokens: limit of the reply.
             sampling: how tokens are drawn; ``None`` takes the likeliest.
-            constrained: let MCTP steps say audio words only.
+            constrained: let MCTP steps say audio words only; ``None``: as the model's ``decoding`` has it.
             since_s: the time of the request by ``time.perf_counter``; without it that of this call.
 
         Raises:
@@ -78,7 +78,7 @@ class Streamer:
             limit,
             self.vocabulary.end_of_turn,
             sampling=sampling,
-            constrained=constrained,
+            constrained=self.model.is_constrained(constrained),
         )
         return self.events(tokens, since_s)
 
@@ -132,7 +132,7 @@ class LiveConversation:
         mode: Mode | None = None,
         max_new_tokens: int | None = None,
         sampling: Sampling | None = None,
-        constrained: bool = False,
+        constrained: bool | None = None,
     ) -> Generator[Event, None, None]:
         """Take the user's message and give the reply's events.
 
@@ -145,7 +145,7 @@ class LiveConversation:
             mode: decode mode of this reply.
             max_new_tokens: limit of this reply.
             sampling: how tokens are drawn; ``None`` takes the likeliest.
-            constrained: let MCTP steps say audio words only.
+            constrained: as :meth:`Streamer.reply` has it.
 
         Raises:
             training_jobs.rows.RowError: at the call, for a marker without an audio, an empty audio, or an audio token
@@ -162,7 +162,7 @@ class LiveConversation:
             SCHEDULES[mode or self._mode],
             self._max_new_tokens if max_new_tokens is None else max_new_tokens,
             sampling=sampling,
-            constrained=constrained,
+            constrained=self._streamer.model.is_constrained(constrained),
         )
         return self._streamer.events(tokens, since_s)
 

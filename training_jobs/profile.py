@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from training_jobs.benchmark_settings import BenchmarkSettings
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.mixture_rules import Condition, WeightBy
 from training_jobs.spec import Mode, ProfileName, layered, layers_of
 from validation.errors import ConfigurationError
@@ -144,6 +146,7 @@ class EvaluationSettings(Strict):
     Attributes:
         modes: decode modes that the rows are scored in; among them Vanilla, which the others are compared with, and
             Boost, which is served.
+        constraint_modes: those of them also decoded with the other ``decoding.constrained``: what does it cost?
         max_rows_per_slice: held-out rows per task, corpus, language and speaker group.
         max_rows_per_standard_set: the same for a standard set; ``None``: all of it.
         reference_rules: also report the figures by VITA-Audio's own rules, beside these and not in the gate.
@@ -153,6 +156,7 @@ class EvaluationSettings(Strict):
     """
 
     modes: tuple[Mode, ...] = ("vanilla", "boost")
+    constraint_modes: tuple[Mode, ...] = ("boost",)
     max_rows_per_slice: int = Field(gt=0)
     max_rows_per_standard_set: int | None = Field(default=None, gt=0)
     max_new_tokens: int = Field(gt=0)
@@ -169,27 +173,10 @@ class EvaluationSettings(Strict):
             raise ValueError(f"modes {list(modes)} name one twice")
         return modes
 
-
-class BenchmarkSettings(Strict):
-    """How latency is measured."""
-
-    prompt_tokens: list[Annotated[int, Field(gt=0)]] = Field(
-        min_length=1,
-        description="ascending; a length that with new_tokens exceeds the model's positions is left out",
-    )
-    new_tokens: int = Field(gt=0)
-    repeats: list[Annotated[int, Field(gt=1)]] = Field(description="one for each length")
-    warmup: int = Field(gt=0, description="repeats of each length before those that count")
-
     @model_validator(mode="after")
-    def _a_count_for_each_length(self) -> BenchmarkSettings:
-        if self.prompt_tokens != sorted(set(self.prompt_tokens)):
-            raise ValueError(f"prompt_tokens {self.prompt_tokens} must ascend")
-        if len(self.repeats) != len(self.prompt_tokens):
-            raise ValueError(
-                f"repeats {self.repeats} has {len(self.repeats)} counts for the {len(self.prompt_tokens)} lengths of "
-                f"prompt_tokens {self.prompt_tokens}"
-            )
+    def _compared_are_scored(self) -> EvaluationSettings:
+        if strangers := [mode for mode in self.constraint_modes if mode not in self.modes]:
+            raise ValueError(f"constraint_modes {strangers} are not among modes {list(self.modes)}")
         return self
 
 
@@ -212,6 +199,7 @@ class Profile(Strict):
     mixtures: dict[str, MixtureSettings]
     evaluation: EvaluationSettings
     benchmark: BenchmarkSettings
+    decoding: DecodingSettings = FULL_HEAD
     limits: ProgramLimits
 
 

@@ -3,7 +3,7 @@
 The version of ``vita-audio-mctp`` gets the tags of DESIGN §7, the figures of evaluation and latency as metrics of its
 run and model, the alias ``candidate``, and ``champion`` if the gate holds: by itself, and side by side with the present
 champion where that is another version (:mod:`training_jobs.duel`). A model that is registered already (same weights,
-same tokenizers) gets no second version: its figures and aliases are renewed.
+same tokenizers, decoded in the same way) gets no second version: its figures and aliases are renewed.
 
 Leaves ``result.json`` with ``version``, its ``aliases``, ``created``, ``gate_passed``, ``gate_reasons``,
 ``registry_aliases`` (alias to version, of the whole registered model), ``weights`` (``copied`` or ``by_reference``),
@@ -25,10 +25,12 @@ from training_jobs.promotion import GATE, Change, crown, description_with, withd
 from training_jobs.registered import (
     CANDIDATE,
     CHAMPION,
+    DECODING_TAG,
     DIGEST_TAG,
     RATIO_TAG,
     model_id_of,
     registry_turn,
+    serves_as,
     set_alias,
     set_tags,
     version_at,
@@ -85,10 +87,11 @@ def register(
     tags = {
         **job.tracking.tags,
         DIGEST_TAG: digest,
+        DECODING_TAG: job.decoding.tag(),
         RATIO_TAG: " ".join(map(str, job.ratio)),
         **taken_on,
     }
-    params = {DIGEST_TAG: digest, **thresholds.model_dump()}
+    params = {DIGEST_TAG: digest, **job.decoding.model_dump(), **thresholds.model_dump()}
     with tracked_run(job.tracking, "voxline/evaluation", "registration", params) as run:
         client = run.client
         version, created = _one_version(job, run, digest, tags, copy_limit_bytes)
@@ -96,7 +99,7 @@ def register(
         set_alias(client, CANDIDATE, version)
         for _ in range(_ATTEMPTS):
             champion = version_at(client, CHAMPION)
-            rival = None if champion is None or champion.tags.get(DIGEST_TAG) == digest else champion
+            rival = None if champion is None or serves_as(champion, digest, job.decoding) else champion
             taken_away = None if rival is None else withdrawn(version)
             duel = None
             # What a person took away, the gate does not give back, whatever a duel would say.
@@ -135,14 +138,20 @@ def _one_version(
 ) -> tuple[ModelVersion, bool]:
     """The version of this model, and whether it was made here."""
     with registry_turn(job.tracking.uri):
-        version = version_with(run.client, digest)
+        version = version_with(run.client, digest, job.decoding)
         if version is not None:
             return version, False
         made = create_version(
-            job.tracking.uri, run.run_id, job.model_dir, job.tokenizer_dir, tags, copy_limit_bytes
+            job.tracking.uri,
+            run.run_id,
+            job.model_dir,
+            job.tokenizer_dir,
+            tags,
+            copy_limit_bytes,
+            decoding=job.decoding,
         )
     # Behind a server, another process may have made one meanwhile: both see both, and the first one stays.
-    first = version_with(run.client, digest)
+    first = version_with(run.client, digest, job.decoding)
     assert first is not None
     if str(first.version) == str(made.version):
         return made, True
@@ -173,7 +182,7 @@ def _duel(
 def _promoted(
     client: MlflowClient, job: RegisterJob, version: ModelVersion, champion: ModelVersion | None
 ) -> bool:
-    if champion is not None and champion.tags.get(DIGEST_TAG) == version.tags.get(DIGEST_TAG):
+    if champion is not None and serves_as(champion, version.tags[DIGEST_TAG], job.decoding):
         return True
     change = Change.now(GATE, "every check of the gate held")
     return crown(client, job.tracking.uri, version, change, over=champion, is_gates=True) is not None

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training_jobs.decoding_settings import DecodingSettings, decoding_of_tag
 from training_jobs.jobs import Tracking
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
 from validation.local_files import turn_at
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 DIGEST_TAG = "model_digest"
+DECODING_TAG = "decoding"  # DecodingSettings.tag()
 RATIO_TAG = "interleaving_ratio"  # numbers with spaces between them
 
 MODELS_URI = "models:/"
@@ -38,10 +40,21 @@ def model_id_of(version: ModelVersion) -> str:
     return version.source.removeprefix(MODELS_URI)
 
 
-def version_with(client: MlflowClient, digest: str) -> ModelVersion | None:
-    """The version that serves the model with this digest, if there is one; the first, should there be several."""
+def version_with(client: MlflowClient, digest: str, decoding: DecodingSettings) -> ModelVersion | None:
+    """The version that serves the model with this digest in this way, if there is one; the first of several."""
     found = client.search_model_versions(f"name='{REGISTERED_MODEL}' and tags.{DIGEST_TAG}='{digest}'")
-    return min(found, key=lambda version: int(version.version), default=None)
+    same = [version for version in found if decoding_of(version) == decoding]
+    return min(same, key=lambda version: int(version.version), default=None)
+
+
+def decoding_of(version: ModelVersion) -> DecodingSettings:
+    """How a version decodes where it is served, and hence where it is compared."""
+    return decoding_of_tag(version.tags.get(DECODING_TAG))
+
+
+def serves_as(version: ModelVersion, digest: str, decoding: DecodingSettings) -> bool:
+    """Whether a version serves the model with this digest in this way."""
+    return version.tags.get(DIGEST_TAG) == digest and decoding_of(version) == decoding
 
 
 def is_registered(tracking: Tracking, version: str, digest: str) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.registered import MODELS_URI
 from training_jobs.tracking_store import REGISTERED_MODEL, quiet_mlflow
-from training_jobs.weights import COPY_LIMIT_BYTES, PARTS, directory_bytes, reference_to
+from training_jobs.weights import COPY_LIMIT_BYTES, DECODING, PARTS, directory_bytes, reference_to
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -28,11 +29,14 @@ def create_version(
     tokenizer: Path,
     tags: Mapping[str, str],
     copy_limit_bytes: int = COPY_LIMIT_BYTES,
+    *,
+    decoding: DecodingSettings = FULL_HEAD,
 ) -> ModelVersion:
     """Log the model from code in the run ``run_id`` and register it with ``tags``.
 
     Weights of up to ``copy_limit_bytes`` are copied to the run's artifacts. Bigger ones stay where they are, and the
-    version refers to them by place and digest: no upload, and one copy on disk.
+    version refers to them by place and digest: no upload, and one copy on disk. Requests are decoded by ``decoding``
+    where they do not say it.
     """
     quiet_mlflow()
     import mlflow
@@ -41,10 +45,11 @@ def create_version(
 
     from training_jobs.serving import ServingParams
 
-    defaults = ServingParams()
+    defaults = ServingParams(constrained=decoding.constrained)
     kinds = {str: "string", int: "long", bool: "boolean"}
     params = [ParamSpec(name, kinds[type(value)], value) for name, value in vars(defaults).items()]
     is_copied = directory_bytes(checkpoint) + directory_bytes(tokenizer) <= copy_limit_bytes
+    references = {} if is_copied else reference_to(checkpoint, tokenizer)
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
@@ -54,7 +59,7 @@ def create_version(
             name=REGISTERED_MODEL,
             python_model=str(_PYFUNC),
             artifacts=dict(zip(PARTS, map(str, (checkpoint, tokenizer)), strict=True)) if is_copied else None,
-            model_config=None if is_copied else reference_to(checkpoint, tokenizer),
+            model_config={DECODING: decoding.model_dump(), **references},
             # Without inputs: a data frame, a list and a single path are all taken, and checked by the model's code.
             signature=ModelSignature(params=ParamSchema(params)),
             pip_requirements=_requirements(),

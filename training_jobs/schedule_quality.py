@@ -96,18 +96,20 @@ def schedules_markdown(schedules: pl.DataFrame) -> str:
     for record in schedules.iter_rows(named=True):
         cells = [record["task"], record["mode"], str(record["rows"])]
         for name in _FIGURES:
-            cells += [_share(record[name]), _points(record, f"{name}_minus_vanilla")]
+            cells += [share(record[name]), points(record, f"{name}_minus_vanilla")]
         speed = record["tokens_per_second"]
-        cells += [_share(record["same_as_vanilla"]), "–" if speed is None else f"{speed:,.0f}"]
+        cells += [share(record["same_as_vanilla"]), "–" if speed is None else f"{speed:,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A cell of a table."""
     return "–" if value is None else f"{value:.1%}"
 
 
-def _points(record: dict[str, Any], name: str) -> str:
+def points(record: dict[str, Any], name: str) -> str:
+    """A cell: a difference with its interval, in percentage points."""
     if record[name] is None:
         return "–"
     value, low, high = (100 * record[name + end] for end in ("", "_low", "_high"))

@@ -16,6 +16,7 @@ import soundfile
 
 from models import AudioSegment, AudioTokenizer, End, Event, TextPiece, load_audio_tokenizer
 from models.tokenizers.interface import TokenizerError
+from training_jobs.decoding_settings import FULL_HEAD, DecodingSettings
 from training_jobs.dialogue import TRANSCRIBE_PROMPT, Reply, SpeechModel
 from training_jobs.live import Streamer
 from training_jobs.rows import AUDIO_MARKER, SPEAK_INSTRUCTION
@@ -39,12 +40,15 @@ class ServingParams:
         mode: decode mode.
         max_new_tokens: limit of each reply.
         speak: for ``asr``, read the transcript aloud too; the other tasks speak by themselves.
+        constrained: MCTP steps say audio words only, which is faster and spoils text in their places; a registered
+            version's own default is what it was evaluated with.
     """
 
     task: ServingTask = "asr"
     mode: Mode = "boost"
     max_new_tokens: int = 512
     speak: bool = True
+    constrained: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, Any] | None) -> ServingParams:
@@ -63,6 +67,8 @@ class ServingParams:
                 raise RequestError(f"{name} is {getattr(known, name)!r}; allowed are {', '.join(allowed)}")
         if known.max_new_tokens < 1:
             raise RequestError(f"max_new_tokens is {known.max_new_tokens}, but must be at least 1")
+        if not isinstance(known.constrained, bool):
+            raise RequestError(f"constrained is {known.constrained!r}; allowed are True, False")
         return known
 
 
@@ -89,9 +95,12 @@ class SpeechService:
         self._audio_tokenizer = audio_tokenizer
 
     @classmethod
-    def load(cls, checkpoint: Path, tokenizer: Path, device: str) -> SpeechService:
+    def load(
+        cls, checkpoint: Path, tokenizer: Path, device: str, decoding: DecodingSettings = FULL_HEAD
+    ) -> SpeechService:
         """From a stage's ``model/`` directory and an audio tokenizer's."""
-        return cls(SpeechModel.load(checkpoint, device), load_audio_tokenizer(tokenizer))
+        model = SpeechModel.load(checkpoint, device, decoding=decoding)
+        return cls(model, load_audio_tokenizer(tokenizer))
 
     def answer(self, requests: Sequence[str], params: ServingParams) -> list[Answer]:
         """Answer each request: paths of audio files, or texts where the task is ``tts``.
@@ -104,10 +113,15 @@ class SpeechService:
     def _answer(self, row: int, request: str, params: ServingParams) -> Answer:
         mode, limit = params.mode, params.max_new_tokens
         content, audio_tokens = self._question(row, request, params)
-        reply = self._model.reply([{"role": "user", "content": content}], audio_tokens, mode, limit)
+        messages = [{"role": "user", "content": content}]
+        reply = self._model.reply(messages, audio_tokens, mode, limit, constrained=params.constrained)
         if params.task != "asr":
             return self._assemble(reply.text, reply, [reply], params)
-        spoken_back = self._model.speak(reply.text, mode, limit) if params.speak and reply.text else None
+        spoken_back = (
+            self._model.speak(reply.text, mode, limit, constrained=params.constrained)
+            if params.speak and reply.text
+            else None
+        )
         replies = [reply, spoken_back] if spoken_back is not None else [reply]
         return self._assemble(reply.text, spoken_back, replies, params)
 
@@ -142,7 +156,9 @@ class SpeechService:
     ) -> Generator[Event, None, None]:
         messages = [{"role": "user", "content": content}]
         limit = params.max_new_tokens
-        return self._streamer.reply(messages, audio_tokens, params.mode, limit, since_s=since_s)
+        return self._streamer.reply(
+            messages, audio_tokens, params.mode, limit, constrained=params.constrained, since_s=since_s
+        )
 
     def _with_transcript_spoken(
         self, heard: Generator[Event, None, None], params: ServingParams, since_s: float

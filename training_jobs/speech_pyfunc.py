@@ -21,8 +21,9 @@ import pandas as pd
 import torch
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from training_jobs.decoding_settings import DecodingSettings
 from training_jobs.serving import Answer, RequestError, ServingParams, SpeechService
-from training_jobs.weights import locate_weights
+from training_jobs.weights import DECODING, locate_weights
 
 
 class SpeechPyfunc(PythonModel):
@@ -32,7 +33,8 @@ class SpeechPyfunc(PythonModel):
         """Load weights and tokenizers, from copies kept with the version or from where training left them."""
         checkpoint, tokenizer = locate_weights(context.artifacts, context.model_config)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._service = SpeechService.load(Path(checkpoint), Path(tokenizer), device)
+        self._decoding = DecodingSettings.model_validate((context.model_config or {}).get(DECODING, {}))
+        self._service = SpeechService.load(Path(checkpoint), Path(tokenizer), device, self._decoding)
 
     def predict(
         self,
@@ -45,7 +47,7 @@ class SpeechPyfunc(PythonModel):
         Raises:
             RequestError: naming the row and the file, or the parameter, and what is allowed.
         """
-        chosen = ServingParams.parse(params)
+        chosen = ServingParams.parse({"constrained": self._decoding.constrained, **(params or {})})
         answers = self._service.answer(_requests(model_input, chosen), chosen)
         columns = [field.name for field in fields(Answer)]
         return pd.DataFrame([asdict(answer) for answer in answers], columns=columns)

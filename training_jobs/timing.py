@@ -65,8 +65,8 @@ def time_models(
 
 
 def decoder_of(model: SpeechModel) -> Decode:
-    """How a model decodes where it is timed; made once per model, before the clock runs."""
-    return model.engine.stream
+    """How a model decodes where it is timed, by its own ``decoding``; made once per model, before the clock runs."""
+    return partial(model.engine.stream, constrained=model.decoding.constrained)
 
 
 def synchroniser(device: str) -> Callable[[], None]:

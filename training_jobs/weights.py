@@ -14,6 +14,7 @@ from validation.digests import digest_directory, digest_value
 from validation.errors import UserError
 
 COPY_LIMIT_BYTES = 2 << 30
+DECODING = "decoding"  # in a version's model_config
 PARTS = ("checkpoint", "tokenizer")
 
 

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from models import load_audio_tokenizer
 from training_jobs.benchmark import benchmark
 from training_jobs.benchmark_prompts import NoRecordingError, Recordings, make_prompts, spoken_prompts
+from training_jobs.benchmark_settings import BenchmarkSettings
+from training_jobs.decoding_settings import DecodingSettings
 from training_jobs.dialogue import SpeechModel
 from training_jobs.evaluation_rows import EvaluationRow, held_out_rows
 from training_jobs.jobs import BenchmarkJob, Tracking, read_result
-from training_jobs.profile import BenchmarkSettings
 from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import connect
 from validation.errors import ConfigurationError
@@ -120,7 +121,8 @@ def test_people_are_shown_a_table_the_plots_and_what_it_can_be_compared_with(
 ) -> None:
     result = benchmark(job_of(trained, tracking, tmp_path), report)
     table, plots = result["latency_by_prompt_markdown"], result["latency_plots_markdown"]
-    fingerprint = f"`{result['hardware_digest'][:12]}`: comparable only with figures of the same fingerprint"
+    assert result["decoding"] == DecodingSettings().model_dump()
+    fingerprint = f"`{result['fingerprint'][:12]}`: comparable only with figures of the same fingerprint"
     assert fingerprint in result["latency_markdown"] and fingerprint in table
     assert "exceed the model's 512 positions" in table
     assert f"load average {result['load_average']:.2f} before" in table.lower()
@@ -205,3 +207,24 @@ def test_a_prompt_whose_recording_is_not_in_the_tables_is_an_error(trained: Any,
     row = prompt.sources[0].row_id
     with pytest.raises(NoRecordingError, match=f"row '{row}' .* has no audio_path for its audio 0000"):
         Recordings(lake, [CORPUS], 22_050).sound(prompt, 1.0)
+
+
+def test_a_constrained_run_is_another_run_and_says_so(
+    trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
+) -> None:
+    job = job_of(trained, tracking, tmp_path / "full")
+    full = benchmark(job, report)
+    changes = {"decoding": DecodingSettings(constrained=True), "output_dir": tmp_path / "constrained"}
+    constrained = benchmark(job.model_copy(update=changes), report)
+    assert constrained["hardware_digest"] == full["hardware_digest"]
+    assert constrained["fingerprint"] != full["fingerprint"]
+    assert "full head in every step, fingerprint" in full["latency_markdown"]
+    said = (
+        f"constrained to audio words, fingerprint `{constrained['fingerprint'][:12]}`: comparable only with"
+    )
+    assert said in constrained["latency_markdown"] and said in constrained["latency_by_prompt_markdown"]
+    written = json.loads((tmp_path / "constrained/latency.json").read_text())["decoding"]
+    assert written == {"constrained": True, "weights": "float"}
+    stored = connect(tracking).get_run(constrained["run_id"]).data
+    assert stored.params["constrained"] == "True"
+    assert stored.tags["latency_fingerprint"] == constrained["fingerprint"]

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from models import load_audio_tokenizer, load_model, save_model
+from training_jobs.decoding_settings import DecodingSettings
 from training_jobs.evaluate import evaluate
 from training_jobs.evaluation_figures import overall
 from training_jobs.evaluation_rows import EvaluationError, EvaluationRow, held_out_rows
@@ -86,9 +87,18 @@ def test_a_model_that_knows_its_rows_is_scored_perfect_in_every_slice(
     assert list(modules) == ["backbone", *(f"module_{index}" for index in range(len(modules) - 1))]
     assert modules["module_0"]["labels"] and modules["module_0"]["agreement"] > 0.9
     assert "balance" in result["schedules_markdown"]
+    # A transcript is text: where MCTP steps may say audio words only, most of it is lost, and that is to be seen.
+    assert result["decoding"] == DecodingSettings().model_dump()
+    cost = {one["task"]: one for one in result["constraint"]}
+    assert {one["mode"] for one in cost.values()} == {"boost"} and list(cost) == ["asr", "sqa", "tts"]
+    assert (cost["asr"]["wer_full"], cost["asr"]["exact_full"], cost["asr"]["rows"]) == (0.0, 1.0, 4)
+    assert cost["asr"]["wer_constrained"] == cost["asr"]["wer_difference"] > 0.3
+    assert cost["tts"]["same_text"] > cost["asr"]["same_text"]
+    assert "| asr | boost | 4 | 0.0% |" in result["constraint_markdown"]
     assert read_result(tmp_path) == result
     run = connect(tracking).get_run(result["run_id"])
     assert run.info.status == "FINISHED"
+    assert run.data.params["constrained"] == "False"
     assert run.data.metrics["boost/asr_known_exact"] == 1.0
     assert run.data.metrics["modules/module_0_audio_agreement"] == modules["module_0"]["agreement"]
 
@@ -177,3 +187,19 @@ def test_silence_counts_as_failure_and_a_figure_without_rows_is_absent() -> None
 def test_modes_that_cannot_be_compared_are_refused(modes: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluationSettings(max_rows_per_slice=2, max_new_tokens=8, modes=modes)
+
+
+def test_what_is_evaluated_constrained_is_measured_against_the_full_head(
+    trained: Any, tracking: Tracking, report: Reporter, tmp_path: Path
+) -> None:
+    full = evaluate(_job(trained, tracking, tmp_path / "full"), report)
+    changes = {"decoding": DecodingSettings(constrained=True), "output_dir": tmp_path / "constrained"}
+    constrained = evaluate(_job(trained, tracking, tmp_path).model_copy(update=changes), report)
+    assert constrained["overall"]["vanilla"] == full["overall"]["vanilla"]  # without MCTP steps
+    assert constrained["overall"]["boost"]["asr_known_wer"] > full["overall"]["boost"]["asr_known_wer"]
+    timed = {"tokens_per_second_full", "tokens_per_second_constrained"}
+    sides = [
+        [{key: value for key, value in one.items() if key not in timed} for one in result["constraint"]]
+        for result in (full, constrained)
+    ]
+    assert sides[0] == sides[1]

@@ -22,7 +22,8 @@ from models import (
     load_audio_tokenizer,
 )
 from training_jobs import encode_prompt
-from training_jobs.dialogue import SpeechModel
+from training_jobs.decoding_settings import DecodingSettings
+from training_jobs.dialogue import TRANSCRIBE_PROMPT, SpeechModel
 from training_jobs.live import LiveConversation, Streamer
 from training_jobs.serving import RequestError, ServingParams, ServingTask, SpeechService
 from training_jobs.spec import MODES, Mode
@@ -204,6 +205,23 @@ def test_the_service_streams_what_it_answers(
     assert seconds == pytest.approx(max(0, len(answer.audio_wav) - header) / 2 / RATE_HZ)
     assert bool(seconds) == (task != "asr" or speak)
     assert isinstance(found[-1], End) and sum(isinstance(event, End) for event in found) == 1
+
+
+def test_what_a_streamer_says_is_constrained_as_its_model_is_unless_asked_otherwise(
+    trained: Any, audio_tokenizer: AudioTokenizer
+) -> None:
+    bound = SpeechModel.load(trained.model_dir, decoding=DecodingSettings(constrained=True))
+    streamer = Streamer(bound, audio_tokenizer)
+    messages = [{"role": "user", "content": TRANSCRIBE_PROMPT}]
+    heard = [audio_tokenizer.encode(*soundfile.read(trained.wav["two"], dtype="float32"))]
+    said = {
+        asked: text_of(list(streamer.reply(messages, heard, "boost", 60, constrained=asked))).strip()
+        for asked in (None, True, False)
+    }
+    assert said[False] == "two" and said[None] == said[True] != "two"
+    assert [bound.reply(messages, heard, "boost", 60, constrained=asked).text for asked in said] == list(
+        said.values()
+    )
 
 
 def random_model(model: SpeechModel, modules: int) -> SpeechModel:

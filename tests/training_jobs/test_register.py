@@ -19,9 +19,10 @@ import soundfile
 from registering import empty_registry, other_model, register_job, write_figures
 
 from training_jobs import register as registering
+from training_jobs.decoding_settings import DecodingSettings
 from training_jobs.jobs import RegisterJob, Tracking
 from training_jobs.register import register
-from training_jobs.registered import is_registered, version_at
+from training_jobs.registered import decoding_of, is_registered, version_at
 from training_jobs.reporting import Reporter
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
 from training_jobs.version_figures import RegistrationError
@@ -35,6 +36,9 @@ model = mlflow.pyfunc.load_model("models:/vita-audio-mctp@champion")
 samples, rate = soundfile.read(io.BytesIO(answer.audio_wav))
 print("ANSWER", answer.text, rate, len(samples) > 1000, answer.note)
 """
+
+
+CONSTRAINED = DecodingSettings(constrained=True)
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +136,33 @@ def test_the_champion_answers_from_python(
     assert (info.samplerate, info.channels, info.subtype) == (22_050, 1, "PCM_16")
     silent = model.predict(paths[:1], params={"speak": False})
     assert (silent.text[0], silent.audio_wav[0], silent.note[0]) == ("one", b"", "")
+
+
+def test_the_same_weights_decoded_otherwise_are_another_version_that_serves_as_it_was_judged(
+    job: RegisterJob, trained: Any, tracking: Tracking, report: Reporter
+) -> None:
+    first = register(job, report)
+    write_figures(job.output_dir.parent, decoding=CONSTRAINED)
+    other = register(job.model_copy(update={"decoding": CONSTRAINED}), report)
+    assert other["created"] and other["version"] != first["version"]
+    assert (
+        other["duel_champion"] == first["version"]
+        and "each decodes as it is served" in other["duel_markdown"]
+    )
+    # The full head transcribes; constrained, Boost loses the words of its MCTP steps.
+    assert not other["gate_passed"]
+    assert any(line.startswith("failed: boost/asr_known_") for line in other["gate_reasons"])
+    paths = [str(trained.wav["one"]), str(trained.wav["six"])]
+    models = {
+        result["version"]: mlflow.pyfunc.load_model(f"models:/{REGISTERED_MODEL}/{result['version']}")
+        for result in (first, other)
+    }
+    full, constrained = (list(model.predict(paths).text) for model in models.values())
+    assert full == ["one", "six"] != constrained
+    asked = [list(model.predict(paths, params={"constrained": False}).text) for model in models.values()]
+    assert asked == [full, full]
+    stored = connect(tracking).get_model_version(REGISTERED_MODEL, other["version"])
+    assert decoding_of(stored) == CONSTRAINED
 
 
 def test_requests_that_cannot_be_answered_name_what_is_wrong(
