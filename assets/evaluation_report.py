@@ -11,7 +11,7 @@ from training_jobs.jobs import EvaluateJob
 from training_jobs.listening_models import listening_of
 from validation.listening.listener import models_digest
 
-RECIPE = 3
+RECIPE = 4
 
 
 def build() -> dg.AssetsDefinition:
