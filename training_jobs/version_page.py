@@ -24,6 +24,7 @@ from training_jobs.version_tables import (
     overall_table,
     reference_table,
     table,
+    with_names,
 )
 from validation.visible import visible
 
@@ -44,7 +45,7 @@ _SETTINGS = (
     "zero_stage",
     "seed",
 )
-_GOOD_VERDICTS = ("converged", "still falling")
+_VERDICTS = {"converged": "good", "diverged": "bad"}  # classes of the style sheet; others leave a doubt
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class StageView:
     name: str
     description: str
     verdict: str
-    is_good: bool
+    kind: str
     why: str
     facts: Sequence[tuple[str, str]]
     settings: Sequence[tuple[str, str]]
@@ -85,6 +86,7 @@ class PageView:
     standard: Sequence[Table]
     modules: Sequence[Table]
     reference: Table | None
+    speed: Sequence[Table]
     latency: Sequence[Table]
     plots: Sequence[Plot]
     duel: Table | None
@@ -112,13 +114,15 @@ def _view(facts: VersionFacts) -> PageView:
         slices=[
             part
             for whole in _written("Slices", evaluation, "slices_markdown")
-            for part in by_column(whole, "by", "Figures by")
+            for part in by_column(with_names(whole), "by", "Figures by")
         ],
-        standard=_written("Standard test sets", evaluation, "standard_sets_markdown"),
+        standard=[
+            with_names(one) for one in _written("Standard test sets", evaluation, "standard_sets_markdown")
+        ],
         modules=_written("Each level on the held-out replies", evaluation, "modules_markdown"),
         reference=None if rules is None else reference_table(rules),
-        latency=_written("Latency", latency, "latency_by_prompt_markdown")
-        or _written("Latency", latency, "latency_markdown"),
+        speed=_written("Latency of the shortest prompts, briefly", latency, "latency_markdown"),
+        latency=_written("Latency", latency, "latency_by_prompt_markdown"),
         plots=[
             Plot(name.removesuffix(".png").replace("_", " "), base64.b64encode(png).decode(), PLOTS[name])
             for name, png in facts.plots.items()
@@ -147,7 +151,7 @@ def _stages(facts: VersionFacts) -> list[StageView]:
 def _stage(name: str, found: StageFacts | None) -> StageView:
     if found is None:
         why = "This stage was not trained for this version: its base model starts at a later stage, or it ends earlier."
-        return StageView(name, "", "", False, "", [], [], [], [], why)
+        return StageView(name, "", "", "", "", [], [], [], [], why)
     spec, result = found.stage.job.get("spec", {}), found.stage.result
     missing = [] if result else ["its result is not there any more"]
     missing += [] if found.history is not None else ["its history of losses is not there any more"]
@@ -156,7 +160,7 @@ def _stage(name: str, found: StageFacts | None) -> StageView:
         name=name,
         description=str(spec.get("description", "")),
         verdict=verdict,
-        is_good=verdict in _GOOD_VERDICTS,
+        kind=_VERDICTS.get(verdict, "doubt"),
         why=str(result.get("verdict_why", "")),
         facts=_facts(result),
         settings=[
@@ -184,7 +188,8 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         if not result.get("peak_bytes")
         else f"{max(result['peak_bytes']) / 2**20:,.0f} MiB",
         "gradient spikes": _number(result.get("gradient_spikes")),
-        "warnings, errors in the log": _pair(result, "warnings", "errors"),
+        "warnings in the log": _number(result.get("warnings")),
+        "errors in the log": _number(result.get("errors")),
         "resumed from": result.get("resumed_from"),
     }
     return [(name, str(value)) for name, value in told.items() if value is not None]
@@ -192,7 +197,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _pair(result: Mapping[str, Any], *names: str) -> str | None:
     values = [result.get(name) for name in names]
-    return None if None in values else " → ".join(f"{value:g}" for value in values if value is not None)
+    return None if None in values else " → ".join(f"{value:.3f}" for value in values if value is not None)
 
 
 def _seconds(seconds: float | None) -> str | None:

@@ -1,59 +1,42 @@
 """Five replies of an evaluation to listen to, chosen by a rule: prompt, reply, what was wanted and what was heard.
 
-The rule looks at errors only: of the replies in Boost that should be spoken, in the order of their error rates, the
-first, the last, and those a quarter, half and three quarters of the way. Nothing is picked by ear.
-
-Shapes: N samples.
+The rule looks at errors only: of the replies in Boost that should be spoken, those to questions and those that read a
+text aloud each in the order of their error rates, the first, the last, and some at even distances between them. Nothing
+is picked by ear.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-import soundfile as sf
-from numpy.typing import NDArray
 
-from models.errors import ModelError
-from training_jobs.lake_audio import StoredAudioError, read_waveform
 from training_jobs.rows import AUDIO_MARKER
+from training_jobs.version_sounds import NoSound, Sound, audio_tokenizer, sound_of_tokens, stored_sound
 from validation.batches import database, files_of
 from validation.lake import Lake
-from validation.stored_audio import STORED_RATE_HZ
 
 if TYPE_CHECKING:
     from models import AudioTokenizer
 
 MODE = "boost"  # in which the model is served
-PLACES = {"best": 0.0, "lower quarter": 0.25, "median": 0.5, "upper quarter": 0.75, "worst": 1.0}
-LONGEST_S = 15.0  # of a player: 90 kB as MP3 and 120 kB on the page
-_COMPRESSION = 0.75  # of libsndfile's scale: about 48 kbit/s at 22.05 kHz
+COUNT = 5
+_OF_QUESTIONS = 3  # of them, where replies of both kinds are there
+_PLACES: dict[int, tuple[str, ...]] = {
+    0: (),
+    1: ("median",),
+    2: ("best", "worst"),
+    3: ("best", "median", "worst"),
+    4: ("best", "lower third", "upper third", "worst"),
+    5: ("best", "lower quarter", "median", "upper quarter", "worst"),
+}
 _SPOKEN = ("sqa", "tts")
-_LOUDEST = 0.99
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A player's MP3 in Base64, how much of the whole it holds, and what it is."""
-
-    mp3: str
-    seconds: float
-    whole_s: float
-
-
-@dataclass(frozen=True)
-class NoSound:
-    """Why there is none, for a person."""
-
-    why: str
+_TASKS = {"sqa": "to spoken questions", "tts": "that read a text aloud", "asr": "that transcribe"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class Sample:
     """One reply.
 
     Attributes:
-        place: of :data:`PLACES`; ``rank`` of ``of`` in the order of error rates, the best is 1.
+        place: such as ``median``; ``rank`` of ``of`` of its task in the order of error rates, the best is 1.
         prompt_text: what was asked in writing; ``None`` where the lake has no such row any more.
         prompt: what was asked aloud; ``None`` where nothing was.
         reply: what was answered aloud; ``None`` where nothing should be.
@@ -113,27 +96,52 @@ def samples_of(table: pl.DataFrame, lake: Lake, tokenizer_dir: Path | None) -> S
         tokenizer_dir: the audio tokenizer, which makes sound of a reply's tokens; ``None``: it is not there any more.
     """
     asked = table.filter(mode=MODE)
-    spoken = asked.filter(pl.col("task").is_in(_SPOKEN))
-    pool, which = (spoken, "that should be spoken") if spoken.height else (asked, "(none should be spoken)")
-    rule = (
-        f"The {pool.height} replies in {MODE.capitalize()} {which}, in the order of their error rates (word errors, or "
-        "character errors where the language has no spaces, by units of the reference; ties by a hash of the row's "
-        "name): the first, the last, and those a quarter, half and three quarters of the way. Nobody has picked them."
-    )
-    if not pool.height:
-        return Samples([], rule, f"no row was answered in {MODE.capitalize()}")
-    order = sorted(pool.to_dicts(), key=_key)
-    at = {round(share * (len(order) - 1)): name for name, share in reversed(PLACES.items())}
-    prompts = _prompts(lake, [order[number] for number in at])
-    tokenizer = _tokenizer(tokenizer_dir)
-    chosen = [
-        _sample(order[number], (at[number], number + 1, len(order)), prompts, lake, tokenizer)
-        for number in sorted(at)
+    by_task = {task: sorted(asked.filter(task=task).to_dicts(), key=_key) for task in _TASKS}
+    if any(by_task[task] for task in _SPOKEN):
+        by_task["asr"] = []
+    counts = _counts({task: len(rows) for task, rows in by_task.items()})
+    picked = [
+        (rows[at], name, at + 1, len(rows))
+        for task, rows in by_task.items()
+        for name, at in _places(counts[task], len(rows))
     ]
-    missing = (
-        "" if len(chosen) == len(PLACES) else f"only {len(order)} replies were scored in this evaluation"
+    rule = _rule(counts, {task: len(rows) for task, rows in by_task.items()})
+    if not picked:
+        return Samples([], "", f"no row was answered in {MODE.capitalize()}")
+    prompts = _prompts(lake, [row for row, *_ in picked])
+    tokenizer = audio_tokenizer(tokenizer_dir)
+    chosen = [_sample(row, (name, rank, of), prompts, lake, tokenizer) for row, name, rank, of in picked]
+    few = f"only {len(chosen)} replies were scored, so there are fewer than {COUNT} samples"
+    return Samples(chosen, rule, few if len(chosen) < COUNT else "")
+
+
+def _counts(rows: dict[str, int]) -> dict[str, int]:
+    """How many samples of each task: three of questions and two of texts, more of one where the other has fewer."""
+    questions = min(_OF_QUESTIONS, rows["sqa"])
+    texts = min(COUNT - questions, rows["tts"])
+    questions = min(COUNT - texts, rows["sqa"])
+    return {"sqa": questions, "tts": texts, "asr": min(COUNT, rows["asr"])}
+
+
+def _places(count: int, rows: int) -> list[tuple[str, int]]:
+    """Names and indices of ``count`` rows at even distances, both ends among them; a single one is in the middle."""
+    if count == 1:
+        return [(_PLACES[1][0], (rows - 1) // 2)]
+    return [(name, round(at * (rows - 1) / (count - 1))) for at, name in enumerate(_PLACES[count])]
+
+
+def _rule(counts: dict[str, int], rows: dict[str, int]) -> str:
+    parts = [
+        f"{', '.join(_PLACES[count])} of the {rows[task]} replies {_TASKS[task]}"
+        for task, count in counts.items()
+        if count
+    ]
+    return (
+        f"{'; '.join(parts)}: in {MODE.capitalize()}, in which the model is served, each task in the order of its "
+        "error rates (word errors, or character errors where the language has no spaces, by the reference's units; "
+        "ties by a hash of the row's name), at even distances from the first to the last. Silent replies are among "
+        "them. Nobody has picked them."
     )
-    return Samples(chosen, rule, missing)
 
 
 def _key(row: dict[str, Any]) -> tuple[float, str]:
@@ -195,7 +203,7 @@ def _sample(
     heard = {"the model itself": own, "the ASR model": row["heard"]}
     sound: Sound | NoSound | None = NoSound("the lake has no such row any more")
     if prompt is not None:
-        sound = _stored(lake, prompt.path) if isinstance(prompt.path, str) else prompt.path
+        sound = stored_sound(lake, prompt.path) if isinstance(prompt.path, str) else prompt.path
     name, rank, of = place
     return Sample(
         place=name,
@@ -208,7 +216,7 @@ def _sample(
         speaker_group=row["speaker_group"],
         prompt_text=None if prompt is None else prompt.text,
         prompt=sound,
-        reply=None if row["task"] == "asr" else _reply(row, tokenizer),
+        reply=None if row["task"] == "asr" else sound_of_tokens(row.get("spoken"), tokenizer),
         expected=row["reference"],
         written=None if row["task"] == "tts" else row["hypothesis"],
         heard={who: text for who, text in heard.items() if text is not None},
@@ -218,58 +226,3 @@ def _sample(
         exact=row["exact"],
         ended=row["ended"],
     )
-
-
-def _stored(lake: Lake, path: str) -> Sound | NoSound:
-    try:
-        samples_N, rate_hz = read_waveform(lake, path)
-    except StoredAudioError as error:
-        return NoSound(str(error))
-    return sound_of(samples_N, rate_hz) if samples_N.size else NoSound("its stored file is empty")
-
-
-def _reply(row: dict[str, Any], tokenizer: AudioTokenizer | NoSound) -> Sound | NoSound:
-    codes = row.get("spoken")
-    if codes is None:
-        return NoSound("the evaluation is of a version of voxline that kept no audio tokens of replies")
-    if not codes:
-        return NoSound("the reply is silent: it has no audio token")
-    if isinstance(tokenizer, NoSound):
-        return tokenizer
-    known = [code for code in codes if code < tokenizer.vocabulary_size]
-    if not known:
-        return NoSound(f"none of its {len(codes)} audio tokens is one of the audio tokenizer's")
-    first = known[: int(LONGEST_S * tokenizer.frame_rate)]
-    try:
-        samples_N = tokenizer.decode(first)
-    except ModelError as error:
-        return NoSound(str(error))
-    return sound_of(samples_N, STORED_RATE_HZ, len(known) / tokenizer.frame_rate)
-
-
-def _tokenizer(directory: Path | None) -> AudioTokenizer | NoSound:
-    from models import load_audio_tokenizer
-
-    if directory is None or not directory.is_dir():
-        return NoSound("the audio tokenizer of the version is not there any more")
-    try:
-        return load_audio_tokenizer(directory)
-    except ModelError as error:
-        return NoSound(str(error))
-
-
-def sound_of(samples_N: NDArray[np.float32], rate_hz: int, whole_s: float | None = None) -> Sound:
-    """The first seconds of a mono waveform for a player."""
-    cut_N = np.nan_to_num(samples_N[: round(LONGEST_S * rate_hz)].astype(np.float32))
-    buffer = io.BytesIO()
-    sf.write(
-        buffer,
-        np.clip(cut_N, -_LOUDEST, _LOUDEST),
-        rate_hz,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        compression_level=_COMPRESSION,
-        bitrate_mode="CONSTANT",
-    )
-    whole_s = samples_N.size / rate_hz if whole_s is None else whole_s
-    return Sound(base64.b64encode(buffer.getvalue()).decode(), cut_N.size / rate_hz, whole_s)

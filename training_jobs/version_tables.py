@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 _CELL_END = re.compile(r"(?<!\\)\|")
@@ -70,13 +70,13 @@ def from_markdown(caption: str, markdown: str) -> list[Table]:
         elif line.strip():
             text = _plain(line.removeprefix("- "))
             if found and not before and not _begins_section(heading, found[-1], caption):
-                found[-1] = Table(**{**vars(found[-1]), "notes": [*found[-1].notes, text]})
+                found[-1] = replace(found[-1], notes=[*found[-1].notes, text])
             else:
                 before.append(text)
     if before and not found:
         found.append(Table(caption, [], [], notes=list(before)))
     elif before:
-        found[-1] = Table(**{**vars(found[-1]), "notes": [*found[-1].notes, *before]})
+        found[-1] = replace(found[-1], notes=[*found[-1].notes, *before])
     return found
 
 
@@ -102,6 +102,18 @@ def _cell(text: str) -> Cell:
     return Cell(text, "bad" if text in _BAD else "good" if text in _GOOD else "")
 
 
+def with_names(whole: Table) -> Table:
+    """The same with the figures' names in words."""
+    if "figure" not in whole.head:
+        return whole
+    place = whole.head.index("figure")
+    rows = [
+        [*row[:place], Cell(NAMES.get(row[place].text, row[place].text)), *row[place + 1 :]]
+        for row in whole.rows
+    ]
+    return replace(whole, rows=rows)
+
+
 def by_column(whole: Table, column: str, caption: str) -> list[Table]:
     """One table for each value of a column, which goes to the caption."""
     place = whole.head.index(column)
@@ -117,7 +129,7 @@ def overall_table(evaluation: Mapping[str, Any]) -> Table:
     """Every overall figure in every mode, with its interval, and Boost's difference from Vanilla's."""
     overall = evaluation["overall"]
     modes = sorted(overall, key=lambda mode: (mode != "vanilla", mode))
-    names = list(dict.fromkeys(name for mode in modes for name in overall[mode]))
+    names = sorted({name for mode in modes for name in overall[mode]}, key=_figure_order)
     differences = evaluation.get("boost_minus_vanilla", {})
     rows = []
     for name in names:
@@ -137,6 +149,19 @@ def overall_table(evaluation: Mapping[str, Any]) -> Table:
             "is on the worse side, green where all of it is on the better one."
         ],
     )
+
+
+def _figure_order(name: str) -> tuple[int, str, int, str]:
+    """Tasks as they are named here, then groups of speakers, then the figures as :data:`NAMES` has them."""
+    task, _, rest = name.partition("_")
+    group, _, figure = rest.partition("_")
+    group, figure = (group, figure) if group in _GROUPS else ("", rest)
+    orders = [list(one) for one in (_TASKS, NAMES)]
+    places = [
+        order.index(key) if key in order else len(order)
+        for order, key in zip(orders, (task, figure), strict=True)
+    ]
+    return places[0], group, places[1], name
 
 
 def figure_words(name: str) -> tuple[str, str]:
@@ -231,7 +256,7 @@ def reference_table(rules: Mapping[str, Any]) -> Table:
     whole = table(
         "The same answers by VITA-Audio's own rules", ["figure", *modes], rows, range(1, len(modes) + 1)
     )
-    return Table(**{**vars(whole), "notes": notes})
+    return replace(whole, notes=notes)
 
 
 def _reference_text(name: str, value: float | None) -> str:
