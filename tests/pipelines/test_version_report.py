@@ -1,4 +1,4 @@
-"""The page of a version that a run has registered: in the home, in Dagster and in MLflow, and made again by a command."""
+"""The page of a version that a run has registered: in the home, in Dagster, in MLflow, and made again by a command."""
 
 from __future__ import annotations
 
@@ -180,7 +180,10 @@ def test_it_plays_fits_and_fetches_nothing_from_the_disk_and_in_a_sandbox(
     frame.write_text("<iframe sandbox='allow-scripts' style='width:100%;height:800px'></iframe>")
     page.goto(frame.as_uri())
     page.evaluate(
-        """html => { document.querySelector("iframe").src = URL.createObjectURL(new Blob([html], {type: "text/html"})); }""",
+        """html => {
+            const page = new Blob([html], {type: "text/html"});
+            document.querySelector("iframe").src = URL.createObjectURL(page);
+        }""",
         place.read_text(encoding="utf-8"),
     )
     inner = page.frame_locator("iframe")
