@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from training_jobs.rows import AUDIO_MARKER
 from training_jobs.version_sounds import NoSound, Sound, audio_tokenizer, sound_of_tokens, stored_sound
+from validation.augmentation.table import AUDIO_MARKER
 from validation.batches import database, files_of
 from validation.lake import Lake
 
 if TYPE_CHECKING:
-    from models import AudioTokenizer
+    from models.tokenizers.interface import AudioTokenizer
 
 MODE = "boost"  # in which the model is served
 COUNT = 5

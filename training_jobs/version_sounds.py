@@ -10,19 +10,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
 from models.errors import ModelError
+from models.tokenizers.interface import AudioTokenizer, load_audio_tokenizer
 from training_jobs.lake_audio import StoredAudioError, read_waveform
 from validation.lake import Lake
 from validation.stored_audio import STORED_RATE_HZ
-
-if TYPE_CHECKING:
-    from models import AudioTokenizer
 
 LONGEST_S = 15.0  # of a player: 90 kB as MP3, and 120 kB on the page
 _COMPRESSION = 0.75  # of libsndfile's scale: about 48 kbit/s at 22.05 kHz
@@ -75,8 +72,6 @@ def sound_of_tokens(codes: Sequence[int] | None, tokenizer: AudioTokenizer | NoS
 
 def audio_tokenizer(directory: Path | None) -> AudioTokenizer | NoSound:
     """The one in ``directory``, or why there is none."""
-    from models import load_audio_tokenizer
-
     if directory is None or not directory.is_dir():
         return NoSound("the audio tokenizer of the version is not there any more")
     try:
