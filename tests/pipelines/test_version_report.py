@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,12 +47,13 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def _addresses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """MLflow's process-wide addresses as they were."""
+    """MLflow's process-wide addresses as they were; it writes them to the environment too, for programs to inherit."""
     before = mlflow.get_tracking_uri()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     mlflow.set_tracking_uri(before)
     mlflow.set_registry_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def client_of(home: Path) -> MlflowClient:
@@ -175,7 +177,8 @@ def test_it_plays_fits_and_fetches_nothing_from_the_disk_and_in_a_sandbox(
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 100)")
     page.get_by_role("link", name="6 Gate").click()
     assert page.get_by_text("The gate has").first.is_visible()
-    # As MLflow's artifact viewer has it: a blob in an iframe that may do nothing but run scripts.
+    # As MLflow's artifact viewer has it: a blob in an iframe that may do nothing but run scripts. Links of the page to
+    # itself do nothing there: Chromium takes them for another document.
     frame = tmp_path / "frame.html"
     frame.write_text("<iframe sandbox='allow-scripts' style='width:100%;height:800px'></iframe>")
     page.goto(frame.as_uri())
@@ -188,8 +191,6 @@ def test_it_plays_fits_and_fetches_nothing_from_the_disk_and_in_a_sandbox(
     )
     inner = page.frame_locator("iframe")
     inner.get_by_role("heading", name="5 Samples").wait_for()
-    inner.get_by_role("link", name="6 Gate").click()
-    inner.get_by_text("The gate has").first.wait_for()
-    assert said == []
+    assert not said, said
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
     page.close()
