@@ -14,7 +14,7 @@ from training_jobs.listening_models import listening_of
 from training_jobs.profile import Profile
 from validation.listening.listener import models_digest
 
-RECIPE = 3
+RECIPE = 4
 
 
 def build() -> dg.AssetsDefinition:

@@ -169,13 +169,22 @@ class Workspace(dg.ConfigurableResource):
             else f"sqlite:///{Path(self.home).resolve()}/mlflow.db"
         )
 
+    @property
+    def tracking_store(self) -> Tracking:
+        """Where experiments are kept, for what adds no run to them."""
+        return Tracking(uri=self.tracking_uri, artifact_root=self._artifact_root, tags={})
+
+    @property
+    def _artifact_root(self) -> str:
+        return str(Path(self.home).resolve() / "mlartifacts")
+
     def tracking(
         self, context: dg.AssetExecutionContext, tokenizer_digest: str, data_digest: str, stage: Stage
     ) -> Tracking:
         """Where programs report experiments, with the tags of DESIGN §7."""
         return Tracking(
             uri=self.tracking_uri,
-            artifact_root=str(Path(self.home).resolve() / "mlartifacts"),
+            artifact_root=self._artifact_root,
             tags={
                 "stage": stage,
                 "profile": self.profile_name,

@@ -157,6 +157,12 @@ def status(
 
 @app.command()
 def report(
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            help="A registered version's number, or an alias: its page instead.", show_default=False
+        ),
+    ] = None,
     corpus: Annotated[
         list[str] | None, typer.Option("--corpus", help="Only this corpus; may be given again.")
     ] = None,
@@ -166,13 +172,23 @@ def report(
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Print where the corpora's pages lie; make those again whose tables changed."""
+    """Print where the corpora's pages lie, made again if their tables changed; or make the page of a VERSION."""
     from assets.workspace import Workspace
     from pipelines import reports
 
     place = (home or default_home()).resolve()
     settings = require_settings(place)
     workspace = Workspace(home=str(place), corpora_file=settings.corpora, profile_name=settings.profile)
+    if version is not None:
+        if corpus or accept_drift:
+            raise ConfigurationError(
+                "VERSION is a model's, --corpus and --accept-drift are of corpora: give one of them"
+            )
+        from pipelines.version_pages import write_version_page
+
+        made = write_version_page(workspace, version)
+        _console.print(escape(f"version {made.version}: {made.words}\n  {made.place}"), soft_wrap=True)
+        return
     for name in accept_drift or []:
         _console.print(escape(reports.accept_drift(workspace, name)), soft_wrap=True)
     for line in reports.write_reports(workspace, corpus or workspace.corpus_names):

@@ -22,6 +22,7 @@ import assets.speech_tokenizer
 import assets.stage_packs
 import assets.stages
 import assets.training_jsonl
+import assets.version_report
 from assets.corpora import CorporaFile, load_corpora
 from assets.programs import pipes_client
 from assets.workspace import Workspace
@@ -51,6 +52,7 @@ def build_assets(corpora: list[str]) -> list[dg.AssetsDefinition]:
         assets.evaluation_report.build(),
         assets.latency_benchmark.build(),
         assets.registered_model.build(),
+        assets.version_report.build(),
     ]
 
 

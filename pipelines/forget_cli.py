@@ -15,6 +15,7 @@ from rich.console import Console
 
 from pipelines.settings import HomeOption, default_home, require_settings
 from pipelines.shown import escape
+from training_jobs.version_records import page_path
 from validation.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def forget(
         done = forget_request(request, by or getpass.getuser(), why)
     _console.print(
         f"forgotten: request {selector.request}; {done.files} files of the lake changed or removed, "
-        f"{len(done.outputs)} packs and evaluations, {len(done.tagged)} runs and versions tagged"
+        f"{len(done.outputs)} packs, evaluations and pages, {len(done.tagged)} runs and versions tagged"
     )
     for left in done.left:
         _console.print(f"[bold]still holds texts[/bold], to be removed there: {escape(left)}")
@@ -189,6 +190,12 @@ def _trained(request: Request) -> list[str]:
         versions = f"; version {', '.join(one.versions)}" if one.versions else ""
         run_id = f"; MLflow run {one.run_id}" if one.run_id else ""
         lines.append(f"{kind:20} {one.path}  {one.because}{run_id}{versions}")
+    home = Path(request.workspace.home)
+    for page in request.pages:
+        run_id = f"; MLflow run {page.run_id}" if page.run_id else ""
+        lines.append(
+            f"{'page':20} {page_path(home, page.version)}  may have samples of it{run_id}; version {page.version}"
+        )
     lines += [f"{'cannot tell':20} {path}  made by an earlier version" for path in lineage.untold]
     return lines
 
@@ -206,6 +213,7 @@ def _write_json(request: Request) -> None:
         "tokenizers": [{**vars_of(one), "path": str(one.path)} for one in lineage.tokenizers],
         "checkpoints": [{**vars_of(one), "path": str(one.path)} for one in lineage.checkpoints],
         "evaluations": [{**vars_of(one), "path": str(one.path)} for one in lineage.evaluations],
+        "pages": [vars_of(page) for page in request.pages],
         "cannot_tell": [str(path) for path in lineage.untold],
     }
     head = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from assets.workspace import Workspace
 from training_jobs.jobs import Tracking
 from training_jobs.lineage import ROW_FILES, Lineage, forget_from, sample_selector, tag_forgotten, trace
 from training_jobs.tracking_store import REGISTERED_MODEL, connect
+from training_jobs.version_records import ARTIFACT, PageRecord, records_of, remove_page
 from validation.batches import database
 from validation.forget import NothingToForgetError, counts, entries_of, holdings, select
 from validation.forget_purge import purge
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from validation.forget import Holding
 
 TAG = "voxline.forgotten"
+_TEXT_FILES = (*ROW_FILES, "slices.json", "slices.md")  # rows and speakers of an evaluation
 
 
 @dataclass
@@ -45,6 +47,12 @@ class Request:
     asked: dict[str, str] | None
     lineage: Lineage
 
+    @property
+    def pages(self) -> list[PageRecord]:
+        """Pages of versions with samples of the evaluations that hold it."""
+        evaluations = [one.path for one in self.lineage.evaluations]
+        return records_of(Path(self.workspace.home), evaluations)
+
     def holdings(self) -> Iterator[Holding]:
         """Every row and file of the lake that holds it."""
         return holdings(self.connection, self.workspace.lake)
@@ -56,7 +64,7 @@ class Forgotten:
 
     Attributes:
         files: Of the lake, changed or removed.
-        outputs: Packs and evaluations that do not hold it any more, and that the next training makes anew.
+        outputs: Packs, evaluations and pages that do not hold it any more, and that the next training makes anew.
         tagged: Runs and versions of MLflow.
         left: What could not be changed from here, and where it lies.
     """
@@ -97,14 +105,15 @@ def opened(workspace: Workspace, selector: Selector, with_copies: bool) -> Itera
 def forget(request: Request, by: str, why: str) -> Forgotten:
     """Put the request on the list, and remove what holds it; may be killed and done again.
 
-    In this order, so that what is still to be done can be found: the list, MLflow's tags, packs and evaluations, the
-    lake's files, and last its rows.
+    In this order, so that what is still to be done can be found: the list, MLflow's tags, pages of versions, packs and
+    evaluations, the lake's files, and last its rows.
     """
     lake, selector = request.workspace.lake, request.selector
     write_request(lake, selector, list(entries_of(request.connection, selector)), by, why)
     tagged, left = _tag(request)
     condition = sample_selector(selector.kind, selector.value, selector.corpus)
-    outputs = list(forget_from(request.connection, request.lineage, selector.request, condition))
+    pages = [remove_page(Path(request.workspace.home), page) for page in request.pages]
+    outputs = pages + list(forget_from(request.connection, request.lineage, selector.request, condition))
     corpora = sorted({*request.rows, *corpora_of(read_request(lake, selector))})
     files = purge(request.connection, lake, corpora, selector.request)
     return Forgotten(files, outputs, tagged, left)
@@ -128,7 +137,10 @@ def _tag(request: Request) -> tuple[list[str], list[str]]:
     tag_forgotten(lineage, request.selector.request, tag)
     for evaluation in lineage.evaluations:
         if evaluation.run_id is not None:
-            left += _without_texts(client, evaluation.run_id)
+            left += _without_files(client, evaluation.run_id, _TEXT_FILES)
+    for page in request.pages:
+        if page.run_id is not None:
+            left += _without_files(client, page.run_id, (ARTIFACT,))
     return tagged, left
 
 
@@ -153,8 +165,8 @@ def _set_tag(client: MlflowClient, kind: str, name: str, request: str) -> bool:
     return True
 
 
-def _without_texts(client: MlflowClient, run_id: str) -> Iterator[str]:
-    """Remove a run's copies of an evaluation's rows and speakers; gives them where they lie elsewhere."""
+def _without_files(client: MlflowClient, run_id: str, names: Sequence[str]) -> Iterator[str]:
+    """Remove a run's copies of these files; gives them where they lie elsewhere."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -164,7 +176,7 @@ def _without_texts(client: MlflowClient, run_id: str) -> Iterator[str]:
             raise
         return
     parts = urlsplit(uri)
-    for name in (*ROW_FILES, "slices.json", "slices.md"):
+    for name in names:
         if parts.scheme in ("", "file"):
             (Path(unquote(parts.path)) / name).unlink(missing_ok=True)
         else:

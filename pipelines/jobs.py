@@ -33,7 +33,9 @@ TRAIN = AssetSelection.assets(
     "multi_mctp",
     "sft",
 )
-REGISTER = AssetSelection.assets("evaluation_report", "latency_benchmark", "registered_model")
+REGISTER = AssetSelection.assets(
+    "evaluation_report", "latency_benchmark", "registered_model", "version_report"
+)
 
 EVERYTHING = "everything"
 PREPARE_DATA = "prepare_data"
@@ -60,6 +62,6 @@ def build_jobs(corpora: Sequence[str]) -> list[dg.JobDefinition | dg.UnresolvedA
     return [
         job(PREPARE_DATA, PREPARE, "Corpora to accepted utterances and training JSONL."),
         job("train_all_stages", TRAIN, "Tokens, packs and the four stages."),
-        job("benchmark_and_register", REGISTER, "Evaluation, latency, registry."),
+        job("benchmark_and_register", REGISTER, "Evaluation, latency, registry, report."),
         job(EVERYTHING, PREPARE | TRAIN | REGISTER, "Raw recordings to a registered, benchmarked model."),
     ]

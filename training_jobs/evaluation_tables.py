@@ -46,6 +46,7 @@ _ROW_SCHEMA: dict[str, Any] = {
     "spoken_contains": pl.Boolean,
     "heard_contains": pl.Boolean,
     "mos": pl.Float64,
+    "spoken": pl.List(pl.Int32),
 }
 _SCORE_SCHEMA: dict[str, Any] = {
     **dict.fromkeys((*SLICE, "mode"), pl.String),
@@ -91,6 +92,8 @@ def row_table(
                 "replied": has_words(row.reference, said, row.language),
                 "new_tokens": answer.new_tokens,
                 "audio_tokens": answer.audio_tokens,
+                # What the report of a version plays.
+                "spoken": list(answer.spoken),
                 "unit": normaliser_of(row.language).unit,
                 "audio_s": row.seconds,
                 **_answered(row, answer),

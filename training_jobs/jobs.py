@@ -181,6 +181,18 @@ class RegisterJob(Strict):
     tracking: Tracking
 
 
+class VersionReportJob(Strict):
+    """Write the page of a registered version below ``home``, and attach it to the version in MLflow."""
+
+    version: str
+    home: Path
+    lake: str
+    registration_dir: Path | None = Field(description="that has registered it; null: it is not of this home")
+    lake_data_digest: str | None = Field(description="of the lake's training rows; null: there are none")
+    output_dir: Path
+    tracking: Tracking
+
+
 class MeasuredStage(Strict):
     """The speed of a stage that has been trained."""
 

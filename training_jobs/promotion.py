@@ -109,7 +109,7 @@ def promote(client: MlflowClient, uri: str, what: str, change: Change) -> Crowne
         PromotionError: if there is no such version.
         training_jobs.version_weights.LostVersionError: if its weights are gone or have changed.
     """
-    version = _find(client, what)
+    version = find_version(client, what)
     _require_weights(client, version)
     crowned = crown(client, uri, version, change)
     assert crowned is not None
@@ -230,7 +230,12 @@ def _again(client: MlflowClient, version: ModelVersion) -> ModelVersion:
     return client.get_model_version(REGISTERED_MODEL, version.version)
 
 
-def _find(client: MlflowClient, what: str) -> ModelVersion:
+def find_version(client: MlflowClient, what: str) -> ModelVersion:
+    """The version of this number or alias.
+
+    Raises:
+        PromotionError: if there is none; names those that there are.
+    """
     found = version_numbered(client, what) if what.isascii() and what.isdigit() else version_at(client, what)
     if found is None:
         versions = client.search_model_versions(f"name='{REGISTERED_MODEL}'")

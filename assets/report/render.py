@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from validation.visible import visible
+
 _TEMPLATES = Path(__file__).parent / "templates"
-# Not to be shown as they are: controls, surrogates, private and unassigned signs, and marks that turn the direction of
-# what follows. Joiners belong to the spelling of some languages.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_JOINERS = frozenset("\u200c\u200d")
 _MINUTES_BELOW_H = 0.1
 _WHOLE_FROM_H = 1000.0
 
@@ -42,19 +39,6 @@ def percent_text(part: float, whole: float) -> str:
     if share in (0.0, 100.0):
         return f"{share:.0f} %"
     return "< 0.1 %" if share < 0.1 else "> 99.9 %" if share > 99.9 else f"{share:.1f} %"
-
-
-def visible(text: str) -> str:
-    """The text with its unseen signs as their code points."""
-    if text.isprintable():  # sounds and pictures are long
-        return text
-    return "".join(_seen(sign) for sign in text)
-
-
-def _seen(sign: str) -> str:
-    if sign in _JOINERS or unicodedata.category(sign) not in _UNSEEN:
-        return sign
-    return f"⟨U+{ord(sign):04X}⟩"
 
 
 def _shown(value: Any) -> Any:

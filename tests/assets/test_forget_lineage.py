@@ -12,6 +12,7 @@ from forgetting import ANN, apply, holds, prepare, table_corpus
 from assets.workspace import Workspace
 from pipelines.forgetting import opened
 from training_jobs.plan import SAMPLES_FILE, SAMPLES_SCHEMA
+from training_jobs.version_records import ARTIFACT, PageRecord, page_path, write_record
 from validation.forgotten import Selector
 
 
@@ -96,3 +97,31 @@ def test_runs_and_versions_are_tagged_and_none_is_deleted(tmp_path, make, worksp
     assert client.get_run(run.info.run_id).data.tags["voxline.forgotten"] == ANN.request
     tags = client.get_model_version("vita-audio-mctp", version.version).tags
     assert tags["voxline.forgotten"] == ANN.request
+
+
+def test_the_page_of_a_version_goes_with_the_rows_that_it_may_play_and_so_does_its_copy_in_mlflow(
+    tmp_path, make, workspace, home
+):
+    from mlflow import MlflowClient
+
+    entry, lake = table_corpus(tmp_path / "c", make), workspace.lake
+    prepare(entry, lake, make)
+    client = MlflowClient(tracking_uri=workspace.tracking_uri, registry_uri=workspace.tracking_uri)
+    run_id = client.create_run(
+        client.create_experiment("voxline/evaluation", str(home / "mlartifacts"))
+    ).info.run_id
+    client.log_text(run_id, "<audio>", ARTIFACT)
+    rows = lake.read_table("training_rows", "made").select("corpus", "row_id", "speaker")
+    for number, name, speaker in (("1", "e1", ANN.value), ("2", "e2", "ben")):
+        directory = home / "training" / "tiny" / "evaluation_report" / name
+        directory.mkdir(parents=True)
+        rows.filter(speaker=speaker).write_parquet(directory / "rows.parquet")
+        (directory / "result.json").write_text("{}")
+        write_record(home, PageRecord(number, run_id if number == "1" else None, "tiny", name))
+        page_path(home, number).write_text("<audio>")
+    with opened(workspace, ANN, with_copies=False) as request:
+        assert [page.version for page in request.pages] == ["1"]
+    done = apply(workspace, ANN)
+    assert page_path(home, "1") in done.outputs
+    assert not page_path(home, "1").exists() and page_path(home, "2").exists()
+    assert client.list_artifacts(run_id) == []

@@ -42,6 +42,7 @@ _ASSETS = {
     "evaluation_report",
     "latency_benchmark",
     "registered_model",
+    "version_report",
 }
 
 
