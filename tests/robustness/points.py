@@ -223,7 +223,9 @@ class Sweeper:
                     "ends": sorted(ends(self._home / "lake")),
                 }
             )
-        return found, sorted(sys.modules)
+        # What has no spec was not imported: Cython keeps a namespace of its own under the modules.
+        imported = {name for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
+        return found, sorted(imported)
 
     def _steps(self) -> list[Any]:
         return steps_of(self._course, self._corpora, self._home)
