@@ -192,8 +192,11 @@ def _model(options: argparse.Namespace, device: torch.device, dtype: torch.dtype
         tie_word_embeddings=options.size != "7b",
     )
     attention = "sdpa" if options.only == "plain" else choose(device, dtype)
-    model: MctpForCausalLM = MctpForCausalLM._from_config(config, dtype=dtype, attn_implementation=attention)
-    return model.to(device).train()
+    with device:  # random numbers of this many parameters take a CPU a minute
+        model: MctpForCausalLM = MctpForCausalLM._from_config(
+            config, dtype=dtype, attn_implementation=attention
+        )
+    return model.train()
 
 
 def _batch(options: argparse.Namespace, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Weights in floats, 8 and 4 bits side by side: tokens per second, memory, and what they cost in quality.
 
     python tests/bench/weights.py                     # random weights at Qwen2.5-0.5B's width: speed and memory
-    python tests/bench/weights.py --device cuda       # the same in bfloat16 on a GPU, with int4
+    python tests/bench/weights.py --device cuda --size 7b  # the same in bfloat16 on a GPU, with int4
     python tests/bench/weights.py --home DIRECTORY    # a home's last stage: speed, and the cost on its held-out rows
 
 The engines take turns, and each figure is a median over the rounds. Memory is what making the engine has added to the
@@ -39,6 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--home", type=Path, help="of a run whose stages have been trained and evaluated")
+    parser.add_argument("--size", choices=("0.5b", "7b"), default="0.5b", help="widths of which Qwen2.5")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
@@ -49,22 +50,21 @@ def main() -> None:
     if options.home is not None:
         of_home(options.home, kinds, options.device)
     else:
-        at_width(kinds, options.device, options.threads, options.rounds)
+        at_width(kinds, options.size, options.device, options.threads, options.rounds)
 
 
-def at_width(kinds: list[Weights], device: str, threads: int, rounds: int) -> None:
+def at_width(kinds: list[Weights], size: str, device: str, threads: int, rounds: int) -> None:
     """Random weights: what is decoded means nothing, and how fast it is, the same."""
-    from decoding_width import AUDIO, FIRST_AUDIO, MARKERS, NEW, PROMPT, WIDTH, made
+    from decoding_width import AUDIO, FIRST_AUDIO, MARKERS, NEW, PROMPT, SIZES, made
 
-    model = made(WIDTH)
-    if device == "cuda":
-        model = model.to(device, torch.bfloat16)
+    model = made(SIZES[size], torch.device(device))
+    is_gpu = device == "cuda"
     prompt = torch.randint(0, 151_000, (PROMPT,)).tolist()
     words = AudioWords(FIRST_AUDIO, AUDIO, MARKERS)
     engines, added = {}, {}
     for kind in kinds:
         before = memory(device)
-        engines[kind] = Engine(model, audio_words=words, weights=kind)
+        engines[kind] = Engine(model, audio_words=words, weights=kind, static=is_gpu)
         # What is made for the first generations only belongs to it.
         engines[kind].generate(prompt, SCHEDULES["turbo"], 12, constrained=True)
         engines[kind].generate_batch([prompt, prompt], SCHEDULES["turbo"], 12)
@@ -86,7 +86,7 @@ def at_width(kinds: list[Weights], device: str, threads: int, rounds: int) -> No
             row[f"{mode} of float"] = median(seconds["float", mode]) / median(seconds[kind, mode])
         rows.append(row)
     note = (
-        f"0.5B's width, ten modules, random weights, {'bfloat16' if device == 'cuda' else 'float32'} on {device}, "
+        f"{size}'s width, ten modules, random weights, {'bfloat16' if is_gpu else 'float32'} on {device}, "
         f"{threads} threads, prompt {PROMPT}, {NEW} new tokens with prefill, constrained, median of {rounds}; two "
         "layouts of each float matrix on a CPU"
     )
