@@ -5,7 +5,7 @@ Shapes: N new rows, D width, C rows of a cache, G key/value heads, d width of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,11 +26,15 @@ class Memory:
         self.positions = weights.positions(capacity)
         embedding_VD = weights.embedding_VD
         used = [*weights.backbone, *weights.modules[:modules]]
-        shapes = [(sequences, capacity, layer.kv_heads, layer.head_width) for layer in used]
+        shape = (sequences, capacity, used[0].kv_heads, used[0].head_width)
         # Zeros, and not what happened to lie there: a row that is hidden still takes part, with a share of nothing.
-        self.keys_BCGd = [embedding_VD.new_zeros(shape) for shape in shapes]
-        self.values_BCGd = [embedding_VD.new_zeros(shape) for shape in shapes]
+        self._kept = embedding_VD.new_zeros(2, len(used), *shape)
+        self.keys_BCGd, self.values_BCGd = (list(kept) for kept in self._kept)
         self.embedded_BCD = embedding_VD.new_empty(sequences, capacity, embedding_VD.shape[1])
+
+    def clear(self) -> None:
+        """Forget all keys and values."""
+        self._kept.zero_()
 
     def caches(self, sequence: int) -> list[SequenceCache]:
         """Of one sequence: a cache per layer."""
@@ -97,6 +101,13 @@ class Decoder:
         embedding_VD = self.weights.embedding_VD
         self.embedded_CD[start:end] = embedding_VD[torch.tensor(ids, device=embedding_VD.device)]
         self.tokens += ids
+
+    def steps(self, backbone: int, modules: int) -> Iterator[int]:
+        """So many steps of the backbone, then one of each of the first modules; gives each token as it is decided."""
+        for _ in range(backbone):
+            yield self.backbone_step()
+        for index in range(modules):
+            yield self.module_step(index)
 
     @torch.inference_mode()
     def backbone_step(self) -> int:

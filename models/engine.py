@@ -227,16 +227,12 @@ def decide(
     decoder: Decoder, pairs: list[tuple[int, int]], max_new_tokens: int, stops: frozenset[int]
 ) -> Generator[int, None, None]:
     """Steps by the schedule until the limit or a stop."""
-    decided = 0
+    left = max_new_tokens
     for backbone_steps, mctp_steps in chain(pairs, repeat(pairs[-1])):
-        for step in range(backbone_steps + mctp_steps):
-            if step < backbone_steps:
-                token = decoder.backbone_step()
-            else:
-                token = decoder.module_step(step - backbone_steps)
+        for token in decoder.steps(backbone_steps, min(mctp_steps, max(0, left - backbone_steps))):
             yield token
-            decided += 1
-            if decided == max_new_tokens or token in stops:
+            left -= 1
+            if not left or token in stops:
                 return
 
 

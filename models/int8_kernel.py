@@ -12,7 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 _FEWEST = 16  # rows of a tile: what the matrix units multiply at once
-_OUTPUTS, _INPUTS = 16, 256  # of a tile
+# Outputs and inputs of a tile, programs' warps and stages: the fastest of 96 on an H100 at the widths of Qwen2.5-7B.
+_TILE_OF_FEW = {"tile_o": 32, "tile_i": 512, "num_warps": 4, "num_stages": 4}
+_TILE = {"tile_o": 16, "tile_i": 256, "num_warps": 4, "num_stages": 3}  # more rows fill the shared memory
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -66,7 +68,8 @@ def multiply(rows_NI: Tensor, codes_OI: Tensor, scale_O: Tensor, bias_O: Tensor 
     count, inputs = rows_NI.shape
     outputs = len(codes_OI)
     out_NO = torch.empty(count, outputs, dtype=rows_NI.dtype, device=rows_NI.device)
-    _multiply[(triton.cdiv(outputs, _OUTPUTS),)](
+    tile = _TILE_OF_FEW if count <= _FEWEST else _TILE
+    _multiply[(triton.cdiv(outputs, tile["tile_o"]),)](
         rows_NI,
         codes_OI,
         scale_O,
@@ -77,7 +80,6 @@ def multiply(rows_NI: Tensor, codes_OI: Tensor, scale_O: Tensor, bias_O: Tensor 
         inputs,
         has_bias=bias_O is not None,
         tile_n=max(_FEWEST, triton.next_power_of_2(count)),
-        tile_o=_OUTPUTS,
-        tile_i=_INPUTS,
+        **tile,
     )
     return out_NO

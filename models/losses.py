@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from models.packing import IGNORED
 
 # Logits of a chunk: 2^26 are 256 MiB in float32. A row of 32,768 tokens over 168,072 codes has 82 times that.
-MAX_LOGITS = {"cpu": 1 << 26, "cuda": 1 << 27}
+MAX_LOGITS = {"cpu": 1 << 26, "cuda": 1 << 28}
 # A chunk reads and writes the whole gradient of the head. With so many positions its three products take far longer.
 _ENOUGH_ROWS = 512
+_HALF = (torch.bfloat16, torch.float16)
 _VALUES_AT_ONCE = (
     1 << 24
 )  # times the width: values of a product that is on its way into the gradient of the head
@@ -145,6 +146,8 @@ def _one_chunk(
 
     The logits become their softmax and then their gradients, ``scale`` times, in place: nothing else is as large.
     """
+    if weight_VD.is_cuda and weight_VD.dtype in _HALF:
+        return _one_chunk_on_gpu(hidden_CD, targets_C, weight_VD, scale, of_hidden_CD, of_head_VD)
     scores_CV = (hidden_CD @ weight_VD.T).to(torch.promote_types(weight_VD.dtype, torch.float32))
     scores_CV -= scores_CV.amax(dim=1, keepdim=True)
     at_target_C = scores_CV.gather(1, targets_C[:, None]).squeeze(1)
@@ -158,6 +161,29 @@ def _one_chunk(
         if of_head_VD is not None:
             _add_product(of_head_VD, errors_CV, hidden_CD)
     return sums_C1.squeeze(1).log() - at_target_C
+
+
+def _one_chunk_on_gpu(
+    hidden_CD: Tensor,
+    targets_C: Tensor,
+    weight_VD: Tensor,
+    scale: float,
+    of_hidden_CD: Tensor | None,
+    of_head_VD: Tensor | None,
+) -> Tensor:
+    """The same in 16 bits on a GPU, where logits become gradients in their own type and place."""
+    from models.loss_kernels import entropies
+
+    scores_CV = hidden_CD @ weight_VD.T
+    if of_hidden_CD is None and of_head_VD is None:
+        return entropies(scores_CV, targets_C)
+    entropies_C = entropies(scores_CV, targets_C, scale)
+    if of_hidden_CD is not None:
+        torch.mm(scores_CV, weight_VD, out=of_hidden_CD)
+    if of_head_VD is not None:
+        # One product, which sums up in float32.
+        torch.addmm(of_head_VD, scores_CV.T, hidden_CD, out_dtype=torch.float32, out=of_head_VD)
+    return entropies_C
 
 
 def _add_product(total_VD: Tensor, errors_CV: Tensor, hidden_CD: Tensor) -> None:

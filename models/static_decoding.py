@@ -19,6 +19,8 @@ from models.static_steps import CAPACITY_STEP, MOST_ROWS, StaticSteps
 if TYPE_CHECKING:
     from models.decode_weights import DecodeWeights
 
+_UNREAD = -1  # a token that is on the device only
+
 
 class StaticDecoder(Decoder):
     """A sequence whose short steps are replayed; the reading of its prompt is not."""
@@ -30,33 +32,77 @@ class StaticDecoder(Decoder):
         steps.clear()
         super().__init__(steps.memory, 0, prompt_ids, chooser, is_constrained)
 
+    def steps(self, backbone: int, modules: int) -> Iterator[int]:
+        """As every decoder's, but greedy steps of modules are not waited for one by one.
+
+        What one decides the next one takes on the device; here the ids are read when all are launched.
+        """
+        if not self.chooser.is_plain:
+            yield from super().steps(backbone, modules)
+            return
+        for _ in range(backbone):
+            yield self.backbone_step()
+        begin = len(self.tokens)
+        for index in range(modules):
+            self._launch(index + 1)
+        yield from self._read(begin)
+
     @torch.inference_mode()
     def backbone_step(self) -> int:
         """As every decoder's."""
-        start, end = self.backbone_rows, len(self.tokens)
-        if end - start > MOST_ROWS:
-            return super().backbone_step()
-        self.backbone_rows = end
-        return self._replayed(0, start, end - start)
+        return self._step(0)
 
     @torch.inference_mode()
     def module_step(self, index: int) -> int:
         """As every decoder's."""
-        start, end = self.module_rows[index], self._rows_below(index)
-        assert end + index + 1 == len(self.tokens), "a module runs right after the level below it"
-        if end - start > MOST_ROWS:
-            return super().module_step(index)
-        self.module_rows[index] = end
-        return self._replayed(index + 1, start, end - start)
+        return self._step(index + 1)
 
-    def _replayed(self, level: int, first: int, count: int) -> int:
-        greedy, steps = self.chooser.is_plain, self._steps
-        steps.run(level, first, count, greedy=greedy, constrained=self._is_constrained and level > 0)
-        if not greedy:
-            return self.append(self.chooser(steps.logits_V, self.tokens))
-        token = int(steps.chosen_1)
-        self.tokens.append(token)  # its embedding is there already
-        return token
+    def _step(self, level: int) -> int:
+        if self.chooser.is_plain:
+            self._launch(level)
+            return self._read(len(self.tokens) - 1)[0]
+        start, end = self._new(level)
+        if end - start > MOST_ROWS:
+            return super().module_step(level - 1) if level else super().backbone_step()
+        self._has_read(level, end)
+        self._steps.run(level, start, end - start, greedy=False, constrained=self._says_audio(level))
+        return self.append(self.chooser(self._steps.logits_V, self.tokens))
+
+    @torch.inference_mode()
+    def _launch(self, level: int) -> None:
+        """Have a token decided; a place is kept for it, and it is on the device alone."""
+        start, end = self._new(level)
+        if end - start > MOST_ROWS:
+            normed_TD = self.read_module(level - 1) if level else self.read_backbone()
+            head = self.module_head if level else self.weights.head
+            self._steps.keep(head.likeliest(normed_TD[-1:]), len(self.tokens))
+        else:
+            self._has_read(level, end)
+            self._steps.run(level, start, end - start, greedy=True, constrained=self._says_audio(level))
+        self.tokens.append(_UNREAD)
+
+    def _read(self, begin: int) -> list[int]:
+        """The tokens from one place on; waits for the device."""
+        ids: list[int] = self._steps.ids_C[begin : len(self.tokens)].tolist()
+        self.tokens[begin:] = ids
+        return ids
+
+    def _new(self, level: int) -> tuple[int, int]:
+        """From and to which row a level is to read."""
+        if level == 0:
+            return self.backbone_rows, len(self.tokens)
+        end = self._rows_below(level - 1)
+        assert end + level == len(self.tokens), "a module runs right after the level below it"
+        return self.module_rows[level - 1], end
+
+    def _has_read(self, level: int, end: int) -> None:
+        if level:
+            self.module_rows[level - 1] = end
+        else:
+            self.backbone_rows = end
+
+    def _says_audio(self, level: int) -> bool:
+        return self._is_constrained and level > 0
 
     def take_unread(self, index: int) -> Tensor:
         """The hidden states that module ``index`` is to read next."""

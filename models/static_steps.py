@@ -13,6 +13,7 @@ Shapes: T new rows, D width, C rows of a cache, H query heads, G key/value heads
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,9 +45,14 @@ class StaticRows:
         self.sin_T1d = positions.sin_C1d.index_select(0, self.places_T)
         self._mask_QC: Tensor | None = None
 
-    @property
+    @cached_property
+    def bounds_2(self) -> Tensor:
+        """Where they begin and end among themselves; int32, as the kernel takes it."""
+        return torch.arange(2, dtype=torch.int32, device=self.places_T.device) * self.count
+
+    @cached_property
     def used_1(self) -> Tensor:
-        """How many rows there are, with these; int32, as the kernel takes it."""
+        """How many rows there are, with these; int32 too."""
         return (self._first_1 + self.count).to(torch.int32)
 
     def mask(self, capacity: int) -> Tensor:
@@ -89,7 +95,7 @@ class StaticCache:
                 queries_THd,
                 self.keys_CGd,
                 self.values_CGd,
-                self._bounds_2.clamp(max=count),
+                rows.bounds_2,
                 self._bounds_2,
                 count,
                 self.capacity,
@@ -116,7 +122,7 @@ class StaticSteps:
         memory: keys, values and embeddings.
         states_LCD: for each level that a module reads (0 is the backbone), the hidden states of all rows.
         logits_V: of the last step that was not greedy.
-        chosen_1: the token of the last step that was.
+        ids_C: the token that each step decided, at its place in the sequence.
     """
 
     @torch.inference_mode()
@@ -124,7 +130,7 @@ class StaticSteps:
         self.weights, self.memory = weights, Memory(weights, 1, capacity, modules)
         embedding_VD = weights.embedding_VD
         self.states_LCD = embedding_VD.new_zeros(modules, capacity, embedding_VD.shape[1])
-        self.chosen_1 = torch.zeros(1, dtype=torch.long, device=embedding_VD.device)
+        self.ids_C = torch.zeros(capacity, dtype=torch.long, device=embedding_VD.device)
         self.logits_V = embedding_VD.new_zeros(embedding_VD.shape[0])
         self._first_1 = torch.zeros(1, dtype=torch.long, device=embedding_VD.device)
         blocks = zip(self.memory.keys_BCGd, self.memory.values_BCGd, strict=True)
@@ -135,14 +141,14 @@ class StaticSteps:
     @torch.inference_mode()
     def clear(self) -> None:
         """Forget the sequence. A row that is hidden still takes part, with a share of nothing: it must be a number."""
-        for block in (*self.memory.keys_BCGd, *self.memory.values_BCGd, self.states_LCD):
-            block.zero_()
+        self.memory.clear()
+        self.states_LCD.zero_()
 
     @torch.inference_mode()
     def run(self, level: int, first: int, count: int, *, greedy: bool, constrained: bool) -> None:
         """Let the backbone (level 0) or module ``level`` - 1 read ``count`` rows from ``first`` on.
 
-        What follows is in ``chosen_1``, and its embedding behind the sequence; if not ``greedy``, its logits are in
+        What follows is in ``ids_C``, and its embedding behind the sequence; if not ``greedy``, its logits are in
         ``logits_V`` and nothing is decided.
         """
         self._first_1.fill_(first)
@@ -190,7 +196,14 @@ class StaticSteps:
         if not greedy:
             self.logits_V.copy_(head.logits(normed_TD[-1:])[0])
             return
-        self.chosen_1.copy_(head.likeliest(normed_TD[-1:]))
-        embedded_CD.index_copy_(
-            0, self._first_1 + (count + level), weights.embedding_VD.index_select(0, self.chosen_1)
-        )
+        self._keep(head.likeliest(normed_TD[-1:]), self._first_1 + (count + level))
+
+    @torch.inference_mode()
+    def keep(self, chosen_1: Tensor, place: int) -> None:
+        """Have a token, decided elsewhere on the device, at this place of the sequence."""
+        self._keep(chosen_1, torch.full_like(chosen_1, place))
+
+    def _keep(self, chosen_1: Tensor, place_1: Tensor) -> None:
+        self.ids_C.index_copy_(0, place_1, chosen_1)
+        embedded_1D = self.weights.embedding_VD.index_select(0, chosen_1)
+        self.memory.embedded_BCD[0].index_copy_(0, place_1, embedded_1D)

@@ -13,6 +13,8 @@ from models.errors import ModelError
 from models.matrices import Projection, packed
 from models.quantized import Weights, quantized
 
+_OUTPUTS = 64  # that a tile of a matrix product has
+
 
 @dataclass(frozen=True)
 class AudioWords:
@@ -56,12 +58,12 @@ class Head:
 
     @cached_property
     def _of_several(self) -> Projection:
-        """Made when the first batch comes: a single row is as fast on the matrix itself."""
+        """Made when the first batch comes: on a CPU a single row is as fast on the matrix itself."""
         return packed(self._weight_VD, None)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """(N, V)."""
-        if self._weights == "float" and len(hidden_ND) == 1:
+        if self._weights == "float" and len(hidden_ND) == 1 and not hidden_ND.is_cuda:
             return torch.mv(self._weight_VD, hidden_ND[0])[None]
         return self._of_several(hidden_ND)
 
@@ -80,9 +82,10 @@ class ConstrainedHead:
 
     def __init__(self, weight_VD: Tensor, words: Sequence[int], weights: Weights = "float") -> None:
         self.vocabulary = weight_VD.shape[0]
-        self._ids_W = torch.tensor(list(words), device=weight_VD.device)
+        # The last word again until they are a multiple: a GPU has slow kernels only for other numbers of outputs.
+        self._ids = [*words, *[words[-1]] * (-len(words) % _OUTPUTS)]
+        self._ids_W = torch.tensor(self._ids, device=weight_VD.device)
         self._matrix = packed(weight_VD[self._ids_W], None, weights)
-        self._ids = list(words)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """(N, V), with -inf for all other words."""

@@ -119,10 +119,12 @@ def level_bytes(sizes: Sizes, spec: StageSpec, device: Device) -> int:
 def logit_bytes(sizes: Sizes, spec: StageSpec, device: Device) -> int:
     """Bytes that the losses need: a chunk's logits, and the float32 gradient of the head over all levels.
 
-    In bfloat16 a chunk exists in both types for a moment: as logits, and as their gradients (``models.losses``).
+    A GPU makes gradients of logits in place. Elsewhere a chunk of bfloat16 exists in both types for a moment
+    (``models.losses``).
     """
     rows = min(device.loss_rows, spec.micro_batch * spec.sequence_length)
-    chunk = rows * sizes.vocabulary * (FLOAT32 + 2 * device.is_bfloat16)
+    in_place = device.kind == "cuda" or not device.is_bfloat16
+    chunk = rows * sizes.vocabulary * (device.value_bytes if in_place else FLOAT32 + device.value_bytes)
     return chunk + (sizes.vocabulary * sizes.hidden * FLOAT32 if sizes.trains_head else 0)
 
 

@@ -23,6 +23,14 @@ def batch(row: dict[str, Any]) -> dict[str, torch.Tensor]:
     }
 
 
+def mild(model: MctpForCausalLM) -> MctpForCausalLM:
+    """With weights as small as real ones: among large ones, what bfloat16 rounds off grows from layer to layer."""
+    for name, parameter in model.named_parameters():
+        if "norm" not in name:
+            parameter.data.mul_(0.1)
+    return model
+
+
 def set_attention(model: MctpForCausalLM, attention: str, dtype: torch.dtype) -> None:
     if attention == FLASH and not is_flash_attn_2_available():
         pytest.skip("no package flash-attn")
@@ -43,7 +51,7 @@ def test_flex_attention_makes_the_references_losses(load_golden: Any, name: str,
 @pytest.mark.parametrize("attention", [VARLEN, FLASH, FLEX])
 def test_losses_and_gradients_are_those_of_one_mask_in_bfloat16(make_model: Any, attention: str) -> None:
     sizes = {"hidden_size": 256, "intermediate_size": 384}  # heads of 64
-    masked, other = (make_model(**sizes).to(GPU, torch.bfloat16).train() for _ in range(2))
+    masked, other = (mild(make_model(**sizes)).to(GPU, torch.bfloat16).train() for _ in range(2))
     set_attention(other, attention, torch.bfloat16)
     ids = torch.randint(0, 64, (2, 200), device=GPU)
     positions = torch.cat([torch.arange(length, device=GPU) for length in (60, 1, 139)])

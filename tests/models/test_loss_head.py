@@ -185,7 +185,7 @@ def test_frozen_hidden_states_get_no_gradient() -> None:
 def test_chunks_are_of_the_heads_size_and_bounded() -> None:
     assert chunk_rows(896, 42_018, "cpu") == 896
     assert chunk_rows(896, 168_072, "cpu") == 399
-    assert chunk_rows(3584, 168_072, "cuda") == 798
+    assert chunk_rows(3584, 168_072, "cuda") == 1597
     assert chunk_rows(64, 300, "cpu") == 512
     assert chunk_rows(64, 1 << 27, "cpu") == 1
 
