@@ -177,7 +177,7 @@ def report(
             f"; on next to no width {overhead * 1e3:.2f} ms ({overhead / step:.1%}), of which Python's own are "
             f"{own * 1e3:.2f} ms ({own / step:.1%})"
         )
-    show(f"decoding at width, {where}", note, rows)
+    show(f"decoding at width, {where}", note, rows, options.device)
 
 
 def made(sizes: dict[str, Any], device: torch.device) -> MctpForCausalLM:

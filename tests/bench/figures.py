@@ -12,8 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 
-def show(name: str, note: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Print the rows (the same keys in each) and, last, everything as one line of JSON."""
+def show(name: str, note: str, rows: Sequence[dict[str, Any]], device: str = "cpu") -> None:
+    """Print the rows (the same keys in each) and, last, everything as one line of JSON.
+
+    Args:
+        device: what was measured on.
+    """
     # Imports torch, which the worker processes of a benchmark would import again.
     from training_jobs.hardware import describe_hardware, load_average
 
@@ -26,7 +30,7 @@ def show(name: str, note: str, rows: Sequence[dict[str, Any]]) -> None:
             *(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row.values())
         )
     console.print(table)
-    hardware = {**asdict(describe_hardware("cpu")), "load_average": load_average()}
+    hardware = {**asdict(describe_hardware(device)), "load_average": load_average()}
     line = {"benchmark": name, "note": note, "rows": list(rows), "hardware": hardware}
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

@@ -75,7 +75,7 @@ def main() -> None:
         f"{first['labels']} of them labels, {options.dtype} on {options.device}, {first['threads']} threads, "
         f"median of {options.rounds} x {options.repeats}; peak of the whole process"
     )
-    show("training step", note, _table(found, options))
+    show("training step", note, _table(found, options), options.device)
 
 
 def _child(variant: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def at_width(kinds: list[Weights], size: str, device: str, threads: int, rounds:
         f"{threads} threads, prompt {PROMPT}, {NEW} new tokens with prefill, constrained, median of {rounds}; two "
         "layouts of each float matrix on a CPU"
     )
-    show("weights at width", note, rows)
+    show("weights at width", note, rows, device)
 
 
 def of_home(home: Path, kinds: list[Weights], device: str) -> None:
@@ -152,7 +152,7 @@ def of_home(home: Path, kinds: list[Weights], device: str) -> None:
         record["greedy tokens as the floats'"] = sum(a == b for a, b in pairs) / len(pairs)
         rows.append(record)
     note = f"{job.model_dir}, {len(spoken)} held-out utterances, {device}, transcripts in one process"
-    show("weights of a trained model", note, rows)
+    show("weights of a trained model", note, rows, device)
 
 
 @torch.inference_mode()
