@@ -69,7 +69,7 @@ def _compute(corpus: str, lake: Lake, judge: Judge) -> dict[str, Any]:
 
         def kept() -> Iterator[pl.DataFrame]:
             nonlocal seconds
-            for batch in _whole_conversations(candidates(lake, corpus)):
+            for batch in ahead(_whole_conversations(candidates(lake, corpus))):
                 accepted, ends = judge.judge(batch)
                 ledger.add(ends)
                 seconds += float(accepted["duration_s"].sum() or 0.0)

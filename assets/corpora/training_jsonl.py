@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any
 
 import polars as pl
 
 from assets.corpora.config import CorpusEntry
 from assets.corpora.training_rows import json_text, training_rows
 from validation.ahead import ahead
-from validation.batches import ROWS_PER_GROUP, read_batches, spool, write_batches
+from validation.batches import read_batches, spool, write_batches
 from validation.digests import digest_value
 from validation.lake import Lake
 from validation.schemas import empty_frame, polars_schema
@@ -53,13 +53,15 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
 
     def counted() -> Iterator[pl.DataFrame]:
         yield empty_frame("training_rows")
-        for rows in _side_rows(corpus, lake):
-            split = str(rows["split"].first())  # a batch is of one, or empty
-            counts.update({(split, task): count for task, count in rows["task"].value_counts().iter_rows()})
-            yield rows
+        with _line_files(lake, corpus) as files:
+            for rows in ahead(_side_rows(corpus, lake)):
+                split = str(rows["split"].first())  # a batch is of one, or empty
+                counts.update({(split, task): count for task, count in rows["task"].value_counts().iter_rows()})
+                if rows.height:
+                    files[split].write(_lines(rows))
+                yield rows
 
-    rows = write_batches(lake, "training_rows", corpus, ahead(counted()))
-    write_lines(lake, corpus)
+    rows = write_batches(lake, "training_rows", corpus, counted())
     tasks, splits = Counter[str](), Counter[str](dict.fromkeys(_SPLITS, 0))
     for (split, task), count in counts.items():
         tasks[task] += count
@@ -102,8 +104,15 @@ def _placed(
         yield placed.select(pl.col(name).cast(kind) for name, kind in schema.items()).collect()
 
 
-def write_lines(lake: Lake, corpus: str) -> None:
-    """Write the splits' files from their rows in the side table."""
+@contextmanager
+def _line_files(lake: Lake, corpus: str) -> Iterator[dict[str, IO[bytes]]]:
+    """The splits' files, which appear at the end of the block."""
+    with ExitStack() as stack:
+        yield {split: stack.enter_context(lake.atomic_write(jsonl_path(corpus, split))) for split in _SPLITS}
+
+
+def _lines(rows: pl.DataFrame) -> bytes:
+    """The lines of rows of the side table."""
     path = json_text(pl.element())
     audios = pl.concat_str(
         pl.lit(',"audios":['), pl.col("audios").list.eval(path).list.join(","), pl.lit("]")
@@ -114,12 +123,5 @@ def write_lines(lake: Lake, corpus: str) -> None:
         pl.when(pl.col("audios").list.len() > 0).then(audios).otherwise(pl.lit("")),
         pl.lit("}\n"),
     )
-    with ExitStack() as stack:
-        streams = {
-            split: stack.enter_context(lake.atomic_write(jsonl_path(corpus, split))) for split in _SPLITS
-        }
-        columns = ["split", "messages", "audios"]
-        for batch in ahead(read_batches(lake, "training_rows", corpus, columns, ROWS_PER_GROUP)):
-            for (split,), rows in batch.group_by("split", maintain_order=True):
-                (text,) = rows.select(line.str.join("")).to_series()
-                streams[str(split)].write(text.encode())
+    text: str = rows.select(line.str.join("")).item()
+    return text.encode()
