@@ -21,6 +21,7 @@ from validation.steps import StepOutcome, run_step, table_digest
 STEP = "training_jsonl"
 _RECIPE = 2
 _SPLITS = ("train", "test")
+_LINES_AT_ONCE = 1_024  # as text they exist three times
 # Of accepted_utterances: long, each different, and said in no row.
 _UNUSED = ("source_digest", "view_path", "view_digest")
 
@@ -56,9 +57,11 @@ def _compute(corpus: str, lake: Lake) -> dict[str, Any]:
         with _line_files(lake, corpus) as files:
             for rows in ahead(_side_rows(corpus, lake)):
                 split = str(rows["split"].first())  # a batch is of one, or empty
-                counts.update({(split, task): count for task, count in rows["task"].value_counts().iter_rows()})
-                if rows.height:
-                    files[split].write(_lines(rows))
+                counts.update(
+                    {(split, task): count for task, count in rows["task"].value_counts().iter_rows()}
+                )
+                for some in rows.iter_slices(_LINES_AT_ONCE):
+                    files[split].write(_lines(some))
                 yield rows
 
     rows = write_batches(lake, "training_rows", corpus, counted())
